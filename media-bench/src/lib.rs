@@ -1,0 +1,1 @@
+//! Benchmarks of rotation and frame protection beside the peers.
