@@ -1,1 +1,3 @@
-//! Placeholder.
+//! A selective forwarding unit and MLS delivery service that never hold a key.
+
+pub mod protocol;

@@ -1,0 +1,118 @@
+use serde::{Deserialize, Serialize};
+
+/// Why the server did not do what a client asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The reason, for programs.
+    #[serde(flatten)]
+    pub code: RefusalCode,
+    /// The reason, for people: lower-case, says what was expected. Never holds secrets.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with `code`, explained by `message`.
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The closed set of reasons for a refusal. Data that a program needs stands beside the code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// The token is missing, not a JWT of this server, or lacks a claim. The connection closes.
+    BadToken,
+    /// The token was good once. The connection closes; get a fresh token.
+    ExpiredToken,
+    /// The token names a room that this server neither has nor may open. The connection closes.
+    UnknownRoom,
+    /// The room has its greatest number of participants. The connection closes.
+    RoomFull,
+    /// The server has its greatest number of rooms. The connection closes.
+    TooManyRooms,
+    /// The server is stopping. Connect again later.
+    ShuttingDown,
+    /// The frame is not a message of this protocol.
+    Malformed,
+    /// The frame, or a part of it, is longer than allowed.
+    TooLarge {
+        /// The greatest length allowed, in bytes.
+        limit: u64,
+    },
+    /// Too many messages, commits or resyncs in a short time.
+    RateLimited {
+        /// After this many milliseconds one more is welcome.
+        retry_after_ms: u64,
+    },
+    /// The server cannot do it at the moment (storage fault or the like). Try again.
+    Unavailable,
+
+    /// The SDP cannot be parsed or asks for something that the SFU does not do.
+    InvalidSdp,
+    /// The answer belongs to an offer that is no longer pending. Ignore and wait for the next offer.
+    StaleOffer,
+    /// There is no media connection: a fresh offer comes first.
+    NoMedia,
+    /// No track of that mid.
+    UnknownTrack,
+
+    /// The call has no group yet, or none any more.
+    NoGroup,
+    /// The call has a group: join it instead of creating one.
+    GroupExists,
+    /// Another participant has been asked to create the group.
+    NotCreator,
+    /// The group to be created is not acceptable (GroupInfo, tree, call parameters or suite).
+    InvalidGroup,
+    /// The key package is unreadable, expired, of another suite or otherwise not acceptable.
+    InvalidKeyPackage,
+    /// The key package, or the sender's leaf, has another identity than the token.
+    WrongIdentity,
+    /// The identity is a member already: replay the log, or resync.
+    AlreadyMember,
+    /// The commit's epoch has its commit. The winner was sent on this connection before this refusal.
+    StaleEpoch {
+        /// The call's epoch.
+        head: u64,
+    },
+    /// The message is for an epoch that the call has not reached.
+    FutureEpoch {
+        /// The call's epoch.
+        head: u64,
+    },
+    /// The sender has no leaf in the group.
+    NotAMember,
+    /// The external commit is not a resync: exactly one Remove, of one's own leaf, same credential and key.
+    ExternalCommitNotAllowed,
+    /// The sender's own removal is pending, so that it may not commit.
+    RemovalPending,
+    /// The commit leaves out a removal that it had to contain.
+    OmitsRemoval {
+        /// The leaves whose removal is due.
+        leaves: Vec<u32>,
+    },
+    /// The Welcome does not fit the commit's Add proposals.
+    MismatchedWelcome,
+    /// The GroupInfo does not fit the state after the commit.
+    MismatchedGroupInfo,
+    /// The commit breaks a rule of RFC 9420 or of the call.
+    InvalidCommit,
+    /// The proposal breaks a rule of RFC 9420 or of the call, or is of a kind not taken here.
+    InvalidProposal,
+    /// Only a moderator may do that.
+    NotModerator,
+    /// The heartbeat or failure report is unreadable or not for this epoch.
+    InvalidReport,
+    /// The server no longer has (or never had) that epoch.
+    UnknownEpoch {
+        /// The call's epoch.
+        head: u64,
+    },
+    /// The log no longer reaches back that far: join anew or resync.
+    LogTruncated {
+        /// The first entry still there.
+        first: u64,
+    },
+}
