@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Messaging Layer Security (RFC 9420): continuous group key agreement, sans-IO.
+
+#![forbid(unsafe_code)]
+
+pub mod codec;
+pub mod wire;
