@@ -1,1 +1,3 @@
-//! Placeholder.
+//! A webrtc-rs client whose media is encrypted end to end, and the scenario runner that proves it.
+
+pub mod media;
