@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: format, lints, house rules, tests, documentation.
+# Needs Rust (rust-toolchain.toml names the version), a C compiler and cmake; installs the Debian
+# packages that the tests use when it may, and says what is missing when it may not.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+need() { # command, Debian package
+    command -v "$1" >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        apt-get install -y -q "$2" >/dev/null 2>&1 || { apt-get update -q >/dev/null && apt-get install -y -q "$2" >/dev/null; }
+    fi
+    command -v "$1" >/dev/null 2>&1 || { echo "missing: $1 (Debian package $2)"; exit 1; }
+}
+need cc build-essential
+need cmake cmake
+need ffprobe ffmpeg
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "format"
+cargo fmt --all --check
+step "lints"
+cargo clippy --release --workspace --all-targets -- -D warnings
+step "tests"
+cargo test --release --workspace
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
+step "official vectors"
+cargo test --release --workspace --test vectors -- --nocapture --test-threads=1 | grep -E '^(vectors|test result)'
+step "the default call"
+cargo run --release --bin call -- --report target/call-report.json
+echo
+echo "all checks passed"
