@@ -1,0 +1,263 @@
+//! Diffie-Hellman and signatures.
+
+use core::fmt;
+
+use aws_lc_rs::{
+    agreement::{self, agree},
+    encoding::{AsBigEndian as _, Curve25519SeedBin, EcPrivateKeyBin},
+    rand::SystemRandom,
+    signature::{
+        self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaKeyPair,
+        Ed25519KeyPair, KeyPair as _,
+    },
+};
+use rand_core::CryptoRng;
+
+use super::HKDF_SHA256;
+use crate::crypto::{
+    CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
+    VerifyingKey, dhkem::DhGroup, ed25519, p256 as curve,
+};
+
+pub(super) struct X25519;
+
+impl DhGroup for X25519 {
+    type Private = agreement::PrivateKey;
+    type Public = agreement::ParsedPublicKey;
+
+    const KEM_ID: u16 = 0x0020;
+    const PRIVATE_LENGTH: usize = 32;
+    const PUBLIC_LENGTH: usize = 32;
+    const CANDIDATE_MASK: Option<u8> = None;
+
+    fn kdf() -> &'static dyn Kdf {
+        &HKDF_SHA256
+    }
+
+    fn private_key(bytes: &[u8]) -> Result<Self::Private, CryptoError> {
+        import_private(&agreement::X25519, bytes)
+    }
+
+    fn private_bytes(private: &Self::Private) -> Result<HpkePrivateKey, CryptoError> {
+        let bytes: Curve25519SeedBin<'_> =
+            private.as_be_bytes().map_err(|_| CryptoError::Backend("a key export"))?;
+        Ok(HpkePrivateKey::from_slice(bytes.as_ref()))
+    }
+
+    fn public_of(private: &Self::Private) -> Result<Vec<u8>, CryptoError> {
+        compute_public(private)
+    }
+
+    fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
+        import_public(&agreement::X25519, bytes)
+    }
+
+    fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {
+        // With a parsed key the library fails for an all-zero result only.
+        agree(private, public.clone(), CryptoError::DegenerateSharedSecret, |shared| {
+            Ok(Secret::from_slice(shared))
+        })
+    }
+}
+
+pub(super) struct P256Dh;
+
+impl DhGroup for P256Dh {
+    type Private = agreement::PrivateKey;
+    type Public = agreement::ParsedPublicKey;
+
+    const KEM_ID: u16 = 0x0010;
+    const PRIVATE_LENGTH: usize = curve::PRIVATE_KEY_LENGTH;
+    const PUBLIC_LENGTH: usize = curve::PUBLIC_KEY_LENGTH;
+    const CANDIDATE_MASK: Option<u8> = Some(0xff);
+
+    fn kdf() -> &'static dyn Kdf {
+        &HKDF_SHA256
+    }
+
+    fn private_key(bytes: &[u8]) -> Result<Self::Private, CryptoError> {
+        curve::check_private_length(bytes)?;
+        import_private(&agreement::ECDH_P256, bytes)
+    }
+
+    fn private_bytes(private: &Self::Private) -> Result<HpkePrivateKey, CryptoError> {
+        let bytes: EcPrivateKeyBin<'_> =
+            private.as_be_bytes().map_err(|_| CryptoError::Backend("a key export"))?;
+        Ok(HpkePrivateKey::from_slice(bytes.as_ref()))
+    }
+
+    fn public_of(private: &Self::Private) -> Result<Vec<u8>, CryptoError> {
+        compute_public(private)
+    }
+
+    fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
+        curve::check_encoding(bytes)?;
+        import_public(&agreement::ECDH_P256, bytes)
+    }
+
+    fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {
+        agree(private, public.clone(), CryptoError::Backend("a key agreement"), |shared| {
+            Ok(Secret::from_slice(shared))
+        })
+    }
+}
+
+fn import_private(
+    algorithm: &'static agreement::Algorithm,
+    bytes: &[u8],
+) -> Result<agreement::PrivateKey, CryptoError> {
+    agreement::PrivateKey::from_private_key(algorithm, bytes)
+        .map_err(|_| CryptoError::InvalidPrivateKey)
+}
+
+fn compute_public(private: &agreement::PrivateKey) -> Result<Vec<u8>, CryptoError> {
+    let public = private.compute_public_key().map_err(|_| CryptoError::Backend("a public key"))?;
+    Ok(public.as_ref().to_vec())
+}
+
+fn import_public(
+    algorithm: &'static agreement::Algorithm,
+    bytes: &[u8],
+) -> Result<agreement::ParsedPublicKey, CryptoError> {
+    agreement::UnparsedPublicKey::new(algorithm, bytes)
+        .try_into()
+        .map_err(|_| CryptoError::InvalidPublicKey)
+}
+
+/// Ed25519.
+pub(super) struct Ed25519;
+
+impl SignatureScheme for Ed25519 {
+    fn id(&self) -> u16 {
+        ed25519::SCHEME
+    }
+
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn SigningKey>, CryptoError> {
+        self.signing_key(Secret::random(ed25519::PRIVATE_KEY_LENGTH, rng).as_bytes())
+    }
+
+    fn signing_key(&self, bytes: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
+        let seed = ed25519::check_private_key(bytes)?;
+        let key = Ed25519KeyPair::from_seed_unchecked(seed)
+            .map_err(|_| CryptoError::InvalidPrivateKey)?;
+        Ok(Box::new(Ed25519Private(key)))
+    }
+
+    fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
+        ed25519::check_public_key(bytes)?;
+        Ok(Box::new(Public::new(&ED25519, bytes)?))
+    }
+}
+
+struct Ed25519Private(Ed25519KeyPair);
+
+impl SigningKey for Ed25519Private {
+    fn public(&self) -> &[u8] {
+        self.0.public_key().as_ref()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let signature = self.0.try_sign(message).map_err(|_| CryptoError::Backend("signing"))?;
+        Ok(signature.as_ref().to_vec())
+    }
+
+    fn export(&self) -> Result<SignaturePrivateKey, CryptoError> {
+        let seed = self.0.seed().map_err(|_| CryptoError::Backend("a key export"))?;
+        let bytes: Curve25519SeedBin<'_> =
+            seed.as_be_bytes().map_err(|_| CryptoError::Backend("a key export"))?;
+        Ok(SignaturePrivateKey::from_slice(bytes.as_ref()))
+    }
+}
+
+impl fmt::Debug for Ed25519Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(redacted)")
+    }
+}
+
+/// ECDSA on P-256 with SHA-256.
+pub(super) struct P256;
+
+impl SignatureScheme for P256 {
+    fn id(&self) -> u16 {
+        curve::SCHEME
+    }
+
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn SigningKey>, CryptoError> {
+        curve::generate(self, rng)
+    }
+
+    fn signing_key(&self, bytes: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
+        curve::check_private_length(bytes)?;
+        let public = compute_public(&import_private(&agreement::ECDH_P256, bytes)?)?;
+        let key = EcdsaKeyPair::from_private_key_and_public_key(
+            &ECDSA_P256_SHA256_ASN1_SIGNING,
+            bytes,
+            &public,
+        )
+        .map_err(|_| CryptoError::InvalidPrivateKey)?;
+        Ok(Box::new(P256Private(key)))
+    }
+
+    fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
+        curve::check_encoding(bytes)?;
+        Ok(Box::new(Public::new(&ECDSA_P256_SHA256_ASN1, bytes)?))
+    }
+}
+
+struct P256Private(EcdsaKeyPair);
+
+impl SigningKey for P256Private {
+    fn public(&self) -> &[u8] {
+        self.0.public_key().as_ref()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        let signature = self
+            .0
+            .sign(&SystemRandom::new(), message)
+            .map_err(|_| CryptoError::Backend("signing"))?;
+        Ok(signature.as_ref().to_vec())
+    }
+
+    fn export(&self) -> Result<SignaturePrivateKey, CryptoError> {
+        let bytes: EcPrivateKeyBin<'_> =
+            self.0.private_key().as_be_bytes().map_err(|_| CryptoError::Backend("a key export"))?;
+        Ok(SignaturePrivateKey::from_slice(bytes.as_ref()))
+    }
+}
+
+impl fmt::Debug for P256Private {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(redacted)")
+    }
+}
+
+struct Public(signature::ParsedPublicKey);
+
+impl Public {
+    fn new(
+        algorithm: &'static dyn signature::VerificationAlgorithm,
+        bytes: &[u8],
+    ) -> Result<Self, CryptoError> {
+        let key = signature::ParsedPublicKey::new(algorithm, bytes)
+            .map_err(|_| CryptoError::InvalidPublicKey)?;
+        Ok(Self(key))
+    }
+}
+
+impl VerifyingKey for Public {
+    fn as_bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        self.0.verify_sig(message, signature).map_err(|_| CryptoError::InvalidSignature)
+    }
+}
+
+impl fmt::Debug for Public {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({:02x?})", self.as_bytes())
+    }
+}

@@ -1,0 +1,219 @@
+//! DHKEM (RFC 9180 section 4.1) over kept key objects, for every Diffie-Hellman group of every backend.
+
+use core::{fmt, marker::PhantomData};
+
+use rand_core::CryptoRng;
+
+use super::{
+    CryptoError, Encapsulation, HpkePrivateKey, Kdf, Kem, KemPrivateKey, KemPublicKey, Secret,
+};
+
+/// A Diffie-Hellman group with the parameters that RFC 9180 section 7.1 gives to its DHKEM.
+pub(crate) trait DhGroup: Send + Sync + 'static {
+    /// A parsed private key.
+    type Private: Send + Sync;
+    /// A parsed, validated public key.
+    type Public: Send + Sync;
+
+    /// Identifier of the KEM.
+    const KEM_ID: u16;
+    /// Length of a private key in bytes.
+    const PRIVATE_LENGTH: usize;
+    /// Length of a public key and of a KEM output in bytes.
+    const PUBLIC_LENGTH: usize;
+    /// `None` when every byte string of the right length is a private key; else the bit mask of RFC 9180 section 7.1.3
+    /// for the first byte of a candidate.
+    const CANDIDATE_MASK: Option<u8>;
+
+    /// The KDF inside the KEM.
+    fn kdf() -> &'static dyn Kdf;
+    /// Parses a private key of the right length.
+    fn private_key(bytes: &[u8]) -> Result<Self::Private, CryptoError>;
+    /// Serializes a private key.
+    fn private_bytes(private: &Self::Private) -> Result<HpkePrivateKey, CryptoError>;
+    /// Computes the bytes of the public key.
+    fn public_of(private: &Self::Private) -> Result<Vec<u8>, CryptoError>;
+    /// Parses and validates a public key of the right length.
+    fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError>;
+    /// Diffie-Hellman; an all-zero result of X25519 or X448 is an error.
+    fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError>;
+}
+
+/// The DHKEM over group `G`.
+pub(crate) struct DhKem<G>(PhantomData<fn() -> G>);
+
+impl<G: DhGroup> DhKem<G> {
+    pub(crate) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// A fresh random key is a candidate like those of DeriveKeyPair: more than this many refusals in a row happen with
+/// probability below 2^-128 even for P-521, whose candidates fail half of the time.
+const CANDIDATES: u8 = 255;
+
+impl<G: DhGroup> Kem for DhKem<G> {
+    fn id(&self) -> u16 {
+        G::KEM_ID
+    }
+
+    fn public_key_length(&self) -> usize {
+        G::PUBLIC_LENGTH
+    }
+
+    fn private_key_length(&self) -> usize {
+        G::PRIVATE_LENGTH
+    }
+
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        Ok(Box::new(Private::<G>::new(generate::<G>(rng)?)?))
+    }
+
+    fn derive_key_pair(&self, ikm: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        let prk = labeled_extract::<G>(b"dkp_prk", ikm);
+        let mut bytes = Secret::zeroed(G::PRIVATE_LENGTH);
+        let Some(mask) = G::CANDIDATE_MASK else {
+            labeled_expand::<G>(&prk, b"sk", &[], bytes.as_mut_bytes())?;
+            return Ok(Box::new(Private::<G>::new(G::private_key(bytes.as_bytes())?)?));
+        };
+        for counter in 0..=CANDIDATES {
+            labeled_expand::<G>(&prk, b"candidate", &[&[counter]], bytes.as_mut_bytes())?;
+            if let Some(private) = candidate::<G>(&mut bytes, mask) {
+                return Ok(Box::new(Private::<G>::new(private)?));
+            }
+        }
+        Err(CryptoError::Backend("every candidate for a private key"))
+    }
+
+    fn private_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        check_length("a kem private key", G::PRIVATE_LENGTH, bytes)?;
+        Ok(Box::new(Private::<G>::new(G::private_key(bytes)?)?))
+    }
+
+    fn public_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPublicKey>, CryptoError> {
+        Ok(Box::new(Public::<G> { key: parse_public::<G>(bytes)?, bytes: bytes.into() }))
+    }
+}
+
+struct Private<G: DhGroup> {
+    key: G::Private,
+    public: Vec<u8>,
+}
+
+impl<G: DhGroup> Private<G> {
+    fn new(key: G::Private) -> Result<Self, CryptoError> {
+        let public = G::public_of(&key)?;
+        Ok(Self { key, public })
+    }
+}
+
+impl<G: DhGroup> KemPrivateKey for Private<G> {
+    fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn decap(&self, kem_output: &[u8]) -> Result<Secret, CryptoError> {
+        let ephemeral = parse_public::<G>(kem_output).map_err(|_| CryptoError::InvalidKemOutput)?;
+        let dh = G::agree(&self.key, &ephemeral)?;
+        extract_and_expand::<G>(&dh, kem_output, &self.public)
+    }
+
+    fn export(&self) -> Result<HpkePrivateKey, CryptoError> {
+        G::private_bytes(&self.key)
+    }
+}
+
+impl<G: DhGroup> fmt::Debug for Private<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KemPrivateKey(redacted)")
+    }
+}
+
+struct Public<G: DhGroup> {
+    key: G::Public,
+    bytes: Box<[u8]>,
+}
+
+impl<G: DhGroup> KemPublicKey for Public<G> {
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn encap(&self, rng: &mut dyn CryptoRng) -> Result<Encapsulation, CryptoError> {
+        let ephemeral = generate::<G>(rng)?;
+        let kem_output = G::public_of(&ephemeral)?;
+        let dh = G::agree(&ephemeral, &self.key)?;
+        let shared_secret = extract_and_expand::<G>(&dh, &kem_output, &self.bytes)?;
+        Ok(Encapsulation { kem_output, shared_secret })
+    }
+}
+
+impl<G: DhGroup> fmt::Debug for Public<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KemPublicKey({:02x?})", self.bytes)
+    }
+}
+
+/// A uniform private key: random candidates until one is in range.
+fn generate<G: DhGroup>(rng: &mut dyn CryptoRng) -> Result<G::Private, CryptoError> {
+    for _ in 0..=CANDIDATES {
+        let mut bytes = Secret::random(G::PRIVATE_LENGTH, rng);
+        if let Some(private) = candidate::<G>(&mut bytes, G::CANDIDATE_MASK.unwrap_or(0xff)) {
+            return Ok(private);
+        }
+    }
+    Err(CryptoError::Backend("every candidate for a private key"))
+}
+
+fn candidate<G: DhGroup>(bytes: &mut Secret, mask: u8) -> Option<G::Private> {
+    if let Some(first) = bytes.as_mut_bytes().first_mut() {
+        *first &= mask;
+    }
+    G::private_key(bytes.as_bytes()).ok()
+}
+
+fn parse_public<G: DhGroup>(bytes: &[u8]) -> Result<G::Public, CryptoError> {
+    check_length("a kem public key", G::PUBLIC_LENGTH, bytes)?;
+    G::public_key(bytes)
+}
+
+fn check_length(what: &'static str, expected: usize, bytes: &[u8]) -> Result<(), CryptoError> {
+    if bytes.len() == expected {
+        Ok(())
+    } else {
+        Err(CryptoError::WrongLength { what, expected, actual: bytes.len() })
+    }
+}
+
+/// `ExtractAndExpand` (RFC 9180 section 4.1).
+fn extract_and_expand<G: DhGroup>(
+    dh: &Secret,
+    enc: &[u8],
+    public: &[u8],
+) -> Result<Secret, CryptoError> {
+    let prk = labeled_extract::<G>(b"eae_prk", dh.as_bytes());
+    let mut shared_secret = Secret::zeroed(G::kdf().length());
+    labeled_expand::<G>(&prk, b"shared_secret", &[enc, public], shared_secret.as_mut_bytes())?;
+    Ok(shared_secret)
+}
+
+const VERSION: &[u8] = b"HPKE-v1";
+
+/// `LabeledExtract` with an empty salt (RFC 9180 section 4).
+fn labeled_extract<G: DhGroup>(label: &[u8], ikm: &[u8]) -> Secret {
+    G::kdf().extract(&[], &[VERSION, b"KEM", &G::KEM_ID.to_be_bytes(), label, ikm])
+}
+
+/// `LabeledExpand` (RFC 9180 section 4); `info` has at most two parts.
+fn labeled_expand<G: DhGroup>(
+    prk: &Secret,
+    label: &[u8],
+    info: &[&[u8]],
+    out: &mut [u8],
+) -> Result<(), CryptoError> {
+    let length = u16::try_from(out.len()).map_err(|_| CryptoError::OutputTooLong)?.to_be_bytes();
+    let first = info.first().copied().unwrap_or_default();
+    let second = info.get(1).copied().unwrap_or_default();
+    let parts = [&length, VERSION, b"KEM", &G::KEM_ID.to_be_bytes(), label, first, second];
+    G::kdf().expand(prk.as_bytes(), &parts, out)
+}

@@ -1,0 +1,135 @@
+//! Hash, HMAC, HKDF and AEADs.
+
+use core::marker::PhantomData;
+
+use aes_gcm::{
+    Aes128Gcm,
+    aead::{AeadInOut, Key, KeyInit, KeySizeUser, Nonce, Tag, inout::InOutBuf},
+};
+use chacha20poly1305::ChaCha20Poly1305;
+use hkdf::{Hkdf, HkdfExtract};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
+
+use crate::crypto::{
+    Aead, CryptoError, Hash, HashOutput, Kdf, Secret, TAG_LENGTH, kdf::check_expand,
+};
+
+pub(super) static SHA256: Sha256Suite = Sha256Suite;
+pub(super) static AES_128_GCM: Cipher<Aes128Gcm> = Cipher(PhantomData);
+pub(super) static CHACHA20_POLY1305: Cipher<ChaCha20Poly1305> = Cipher(PhantomData);
+
+/// SHA-256, HMAC-SHA256 and HKDF-SHA256.
+pub(super) struct Sha256Suite;
+
+const SHA256_LENGTH: usize = 32;
+
+impl Hash for Sha256Suite {
+    fn length(&self) -> usize {
+        SHA256_LENGTH
+    }
+
+    fn hash(&self, parts: &[&[u8]]) -> HashOutput {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part);
+        }
+        HashOutput::from_array::<SHA256_LENGTH>(hash.finalize().into())
+    }
+
+    fn hmac(&self, key: &[u8], parts: &[&[u8]]) -> Secret {
+        let mut output: [u8; SHA256_LENGTH] = match <Hmac<Sha256> as KeyInit>::new_from_slice(key) {
+            Ok(mut hmac) => {
+                for part in parts {
+                    hmac.update(part);
+                }
+                hmac.finalize().into_bytes().into()
+            }
+            #[allow(clippy::unreachable, reason = "HMAC is defined for keys of every length")]
+            Err(_) => unreachable!(),
+        };
+        let secret = Secret::from_slice(&output);
+        output.zeroize();
+        secret
+    }
+}
+
+impl Kdf for Sha256Suite {
+    fn length(&self) -> usize {
+        SHA256_LENGTH
+    }
+
+    fn extract(&self, salt: &[u8], ikm: &[&[u8]]) -> Secret {
+        let mut extract = HkdfExtract::<Sha256>::new(Some(salt));
+        for part in ikm {
+            extract.input_ikm(part);
+        }
+        let (mut prk, _) = extract.finalize();
+        let secret = Secret::from_slice(&prk);
+        prk.as_mut_slice().zeroize();
+        secret
+    }
+
+    fn expand(&self, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
+        check_expand(self, prk, out)?;
+        let hkdf =
+            Hkdf::<Sha256>::from_prk(prk).map_err(|_| CryptoError::Backend("a kdf secret"))?;
+        hkdf.expand_multi_info(info, out).map_err(|_| CryptoError::OutputTooLong)
+    }
+}
+
+pub(super) struct Cipher<C>(PhantomData<fn() -> C>);
+
+impl<C: AeadInOut + KeyInit> Aead for Cipher<C> {
+    fn key_length(&self) -> usize {
+        <C as KeySizeUser>::key_size()
+    }
+
+    fn seal_in_place(
+        &self,
+        key: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+        data: &mut [u8],
+    ) -> Result<[u8; TAG_LENGTH], CryptoError> {
+        let nonce = parse_nonce::<C>(nonce)?;
+        let tag = cipher::<C>(key)?
+            .encrypt_inout_detached(nonce, aad, InOutBuf::from(data))
+            .map_err(|_| CryptoError::Backend("encryption"))?;
+        tag.as_slice().try_into().map_err(|_| CryptoError::Backend("encryption"))
+    }
+
+    fn open_in_place(
+        &self,
+        key: &[u8],
+        nonce: &[u8],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG_LENGTH],
+    ) -> Result<(), CryptoError> {
+        let nonce = parse_nonce::<C>(nonce)?;
+        let tag: &Tag<C> =
+            tag.as_slice().try_into().map_err(|_| CryptoError::CiphertextTooShort)?;
+        cipher::<C>(key)?
+            .decrypt_inout_detached(nonce, aad, InOutBuf::from(data), tag)
+            .map_err(|_| CryptoError::DecryptionFailed)
+    }
+}
+
+fn cipher<C: AeadInOut + KeyInit>(key: &[u8]) -> Result<C, CryptoError> {
+    let parsed: &Key<C> = key.try_into().map_err(|_| CryptoError::WrongLength {
+        what: "an aead key",
+        expected: C::key_size(),
+        actual: key.len(),
+    })?;
+    Ok(C::new(parsed))
+}
+
+fn parse_nonce<C: AeadInOut>(nonce: &[u8]) -> Result<&Nonce<C>, CryptoError> {
+    nonce.try_into().map_err(|_| CryptoError::WrongLength {
+        what: "an aead nonce",
+        expected: Nonce::<C>::default().len(),
+        actual: nonce.len(),
+    })
+}

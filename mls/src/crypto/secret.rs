@@ -1,0 +1,172 @@
+//! Secrets as types: zeroized on drop, redacted in `Debug`, compared in constant time.
+
+use core::fmt;
+
+use rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+/// The longest secret that is kept without an allocation: the output of the longest hash in use.
+const INLINE: usize = 64;
+
+/// A secret byte string of any length.
+///
+/// Up to 64 bytes are kept inline, longer ones on the heap. The bytes are overwritten when the value is dropped. A move
+/// may leave a copy on the stack that Rust gives no means to overwrite. There is no `Clone`: a copy is made with
+/// [`Secret::duplicate`], so that every one of them can be found.
+pub struct Secret(Repr);
+
+enum Repr {
+    Inline { bytes: [u8; INLINE], length: u8 },
+    Heap(Box<[u8]>),
+}
+
+impl Secret {
+    /// A secret of `length` zero bytes, to be filled in place.
+    pub fn zeroed(length: usize) -> Self {
+        match u8::try_from(length) {
+            Ok(short) if length <= INLINE => {
+                Self(Repr::Inline { bytes: [0; INLINE], length: short })
+            }
+            _ => Self(Repr::Heap(vec![0; length].into_boxed_slice())),
+        }
+    }
+
+    /// A copy of `bytes`. The caller answers for the original.
+    pub fn from_slice(bytes: &[u8]) -> Self {
+        let mut secret = Self::zeroed(bytes.len());
+        secret.as_mut_bytes().copy_from_slice(bytes);
+        secret
+    }
+
+    /// `length` random bytes.
+    pub fn random(length: usize, rng: &mut dyn CryptoRng) -> Self {
+        let mut secret = Self::zeroed(length);
+        rng.fill_bytes(secret.as_mut_bytes());
+        secret
+    }
+
+    /// The bytes of the secret.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { bytes, length } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Repr::Heap(bytes) => bytes,
+        }
+    }
+
+    /// The bytes of the secret, to be written.
+    pub fn as_mut_bytes(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Repr::Inline { bytes, length } => {
+                bytes.get_mut(..usize::from(*length)).unwrap_or_default()
+            }
+            Repr::Heap(bytes) => bytes,
+        }
+    }
+
+    /// The length in bytes.
+    pub fn length(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// A second copy, for the few places where two owners need the same secret.
+    pub fn duplicate(&self) -> Self {
+        Self::from_slice(self.as_bytes())
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.as_mut_bytes().zeroize();
+    }
+}
+
+/// Takes the bytes over and overwrites the vector.
+impl From<Vec<u8>> for Secret {
+    fn from(mut bytes: Vec<u8>) -> Self {
+        let secret = Self::from_slice(&bytes);
+        bytes.zeroize();
+        secret
+    }
+}
+
+impl AsRef<[u8]> for Secret {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+/// In constant time for equal lengths; the length itself is not hidden.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// Defines one newtype over [`Secret`] for each given name, so that secrets of different meaning cannot be mixed up.
+///
+/// ```ignore
+/// secret_types! {
+///     /// What it is (RFC 9420 section 8).
+///     pub struct JoinerSecret;
+/// }
+/// ```
+macro_rules! secret_types {
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident;)+) => {$(
+        $(#[$meta])*
+        #[derive(PartialEq, Eq)]
+        $vis struct $name($crate::crypto::Secret);
+
+        #[allow(dead_code, reason = "each secret uses the part of these that its place needs")]
+        impl $name {
+            /// A copy of `bytes`. The caller answers for the original.
+            pub fn from_slice(bytes: &[u8]) -> Self {
+                Self($crate::crypto::Secret::from_slice(bytes))
+            }
+
+            /// The bytes of the secret.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+
+            /// The secret without its name.
+            pub fn as_secret(&self) -> &$crate::crypto::Secret {
+                &self.0
+            }
+
+            /// Gives up the name of the secret.
+            pub fn into_secret(self) -> $crate::crypto::Secret {
+                self.0
+            }
+        }
+
+        impl From<$crate::crypto::Secret> for $name {
+            fn from(secret: $crate::crypto::Secret) -> Self {
+                Self(secret)
+            }
+        }
+
+        impl ::core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    )+};
+}
+pub(crate) use secret_types;
+
+secret_types! {
+    /// The bytes of an HPKE private key, as RFC 9180 section 7.1.2 serializes them.
+    pub struct HpkePrivateKey;
+
+    /// The bytes of a signature private key: the 32-byte seed for Ed25519, the big-endian scalar for a NIST curve.
+    pub struct SignaturePrivateKey;
+}
