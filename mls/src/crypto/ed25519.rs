@@ -8,9 +8,8 @@
 //! - the verification equation is the one without the cofactor, R is compared as bytes (so it is canonical too) and S
 //!   must be below the group order: so do both libraries.
 //!
-//! With such keys the two libraries differ in nothing but the moment: 32 bytes that are not a point at all are refused
-//! by RustCrypto when the key is parsed, by AWS-LC when it first verifies. No rule of MLS may therefore rest on parsing
-//! alone.
+//! Bytes that pass the first check and still are not a point parse as a key with which no signature verifies: AWS-LC
+//! decompresses the point when it verifies, and the other backend follows it.
 
 use super::CryptoError;
 

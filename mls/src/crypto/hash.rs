@@ -27,22 +27,15 @@ pub struct HashOutput {
 }
 
 impl HashOutput {
-    /// Takes the output of a hash function; `None` when `bytes` is longer than any hash output.
-    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        let mut output =
-            Self { bytes: [0; MAX_HASH_LENGTH], length: u8::try_from(bytes.len()).ok()? };
-        output.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(output)
-    }
-
-    /// Takes an output whose length is known at compile time.
-    pub(crate) fn from_array<const N: usize>(array: [u8; N]) -> Self {
-        const { assert!(N <= MAX_HASH_LENGTH) }
+    /// Takes the output of a hash function. Nothing is lost: none is longer than [`MAX_HASH_LENGTH`].
+    pub(crate) fn from_digest(digest: &[u8]) -> Self {
         let mut bytes = [0; MAX_HASH_LENGTH];
-        for (to, from) in bytes.iter_mut().zip(array) {
-            *to = from;
+        let mut length = 0;
+        for (to, from) in bytes.iter_mut().zip(digest) {
+            *to = *from;
+            length += 1;
         }
-        Self { bytes, length: N as u8 }
+        Self { bytes, length }
     }
 
     /// The bytes of the output.

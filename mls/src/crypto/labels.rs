@@ -214,3 +214,19 @@ impl VectorLength {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::write_varint;
+
+    #[test]
+    fn length_prefixes_are_those_of_the_codec() {
+        for length in [0, 1, 63, 64, 255, 256, 16_383, 16_384, 1 << 20, MAX_VARINT] {
+            let mut expected = Vec::new();
+            write_varint(length, &mut expected);
+            assert_eq!(VectorLength::of(length).unwrap().as_bytes(), expected);
+        }
+        assert_eq!(VectorLength::of(MAX_VARINT + 1).err(), Some(CryptoError::InputTooLong));
+    }
+}

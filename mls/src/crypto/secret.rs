@@ -113,7 +113,7 @@ impl fmt::Debug for Secret {
 
 /// Defines one newtype over [`Secret`] for each given name, so that secrets of different meaning cannot be mixed up.
 ///
-/// ```ignore
+/// ```text
 /// secret_types! {
 ///     /// What it is (RFC 9420 section 8).
 ///     pub struct JoinerSecret;
@@ -169,4 +169,38 @@ secret_types! {
 
     /// The bytes of a signature private key: the 32-byte seed for Ed25519, the big-endian scalar for a NIST curve.
     pub struct SignaturePrivateKey;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_is_kept() {
+        for length in [0, 1, 32, INLINE, INLINE + 1, 255, 256, 1000] {
+            let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
+            let secret = Secret::from_slice(&bytes);
+            assert_eq!(secret.as_bytes(), bytes);
+            assert_eq!(secret.length(), length);
+            assert_eq!(secret, Secret::from(bytes));
+            assert_eq!(secret, secret.duplicate());
+        }
+    }
+
+    #[test]
+    fn secrets_differ_by_content_and_length() {
+        let secret = Secret::from_slice(&[1, 2, 3]);
+        assert_ne!(secret, Secret::from_slice(&[1, 2, 4]));
+        assert_ne!(secret, Secret::from_slice(&[1, 2]));
+        assert_ne!(Secret::zeroed(64), Secret::zeroed(65));
+    }
+
+    #[test]
+    fn debug_shows_no_byte() {
+        let secret = Secret::from_slice(&[0xab; 32]);
+        assert_eq!(format!("{secret:?}"), "Secret(redacted)");
+        let named = SignaturePrivateKey::from(secret);
+        assert_eq!(format!("{named:?}"), "SignaturePrivateKey(redacted)");
+        assert_eq!(named.into_secret().as_bytes(), [0xab; 32]);
+    }
 }

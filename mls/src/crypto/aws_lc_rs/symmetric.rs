@@ -5,9 +5,7 @@ use aws_lc_rs::{
     digest, hmac,
 };
 
-use crate::crypto::{
-    Aead, CryptoError, Hash, HashOutput, MAX_HASH_LENGTH, MAX_NONCE_LENGTH, Secret, TAG_LENGTH,
-};
+use crate::crypto::{Aead, CryptoError, Hash, HashOutput, MAX_NONCE_LENGTH, Secret, TAG_LENGTH};
 
 pub(super) struct HashSuite {
     pub(super) hash: &'static digest::Algorithm,
@@ -24,9 +22,7 @@ impl Hash for HashSuite {
         for part in parts {
             context.update(part);
         }
-        let output = context.finish();
-        HashOutput::from_slice(output.as_ref())
-            .unwrap_or_else(|| HashOutput::from_array([0; MAX_HASH_LENGTH]))
+        HashOutput::from_digest(context.finish().as_ref())
     }
 
     fn hmac(&self, key: &[u8], parts: &[&[u8]]) -> Secret {

@@ -125,10 +125,9 @@ impl SignatureScheme for Ed25519 {
     }
 
     fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
-        let bytes = ed25519::check_public_key(bytes)?;
-        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes)
-            .map_err(|_| CryptoError::InvalidPublicKey)?;
-        Ok(Box::new(Ed25519Public(key)))
+        let bytes = *ed25519::check_public_key(bytes)?;
+        let point = ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok();
+        Ok(Box::new(Ed25519Public { point, bytes }))
     }
 }
 
@@ -155,24 +154,29 @@ impl fmt::Debug for Ed25519Private {
     }
 }
 
-struct Ed25519Public(ed25519_dalek::VerifyingKey);
+/// Without a point no signature verifies: bytes that are not one are found out where AWS-LC does.
+struct Ed25519Public {
+    point: Option<ed25519_dalek::VerifyingKey>,
+    bytes: [u8; ed25519::PUBLIC_KEY_LENGTH],
+}
 
 impl VerifyingKey for Ed25519Public {
     fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        &self.bytes
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        let point = self.point.as_ref().ok_or(CryptoError::InvalidSignature)?;
         let signature = ed25519_dalek::Signature::from_slice(signature)
             .map_err(|_| CryptoError::InvalidSignature)?;
         // Not `verify_strict`: it also refuses a small-order R, which AWS-LC accepts.
-        self.0.verify(message, &signature).map_err(|_| CryptoError::InvalidSignature)
+        point.verify(message, &signature).map_err(|_| CryptoError::InvalidSignature)
     }
 }
 
 impl fmt::Debug for Ed25519Public {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({:02x?})", self.as_bytes())
+        write!(f, "VerifyingKey({:02x?})", self.bytes)
     }
 }
 

@@ -8,7 +8,6 @@ use aes_gcm::{
 };
 use chacha20poly1305::ChaCha20Poly1305;
 use hkdf::{Hkdf, HkdfExtract};
-use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
@@ -35,23 +34,12 @@ impl Hash for Sha256Suite {
         for part in parts {
             hash.update(part);
         }
-        HashOutput::from_array::<SHA256_LENGTH>(hash.finalize().into())
+        HashOutput::from_digest(&hash.finalize())
     }
 
     fn hmac(&self, key: &[u8], parts: &[&[u8]]) -> Secret {
-        let mut output: [u8; SHA256_LENGTH] = match <Hmac<Sha256> as KeyInit>::new_from_slice(key) {
-            Ok(mut hmac) => {
-                for part in parts {
-                    hmac.update(part);
-                }
-                hmac.finalize().into_bytes().into()
-            }
-            #[allow(clippy::unreachable, reason = "HMAC is defined for keys of every length")]
-            Err(_) => unreachable!(),
-        };
-        let secret = Secret::from_slice(&output);
-        output.zeroize();
-        secret
+        // HKDF-Extract is HMAC (RFC 5869 section 2.2), without a failure that cannot happen.
+        self.extract(key, parts)
     }
 }
 

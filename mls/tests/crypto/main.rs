@@ -1,0 +1,41 @@
+//! One conformance suite for every cipher suite of every cryptographic backend.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test reports a failure by panicking"
+)]
+
+mod bad_input;
+mod conformance;
+#[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod ed25519;
+mod known_answers;
+
+use mls::crypto::{self, CryptoProvider, Suite};
+use rand::{SeedableRng, rngs::StdRng};
+
+fn providers() -> Vec<&'static CryptoProvider> {
+    vec![
+        #[cfg(feature = "aws-lc-rs")]
+        &crypto::AWS_LC_RS,
+        #[cfg(feature = "rust-crypto")]
+        &crypto::RUST_CRYPTO,
+    ]
+}
+
+/// Every suite of every backend.
+fn suites() -> impl Iterator<Item = &'static Suite> {
+    providers().into_iter().flat_map(|provider| provider.suites)
+}
+
+/// Every ordered pair of backends that share a suite, a backend with itself included.
+fn pairs() -> impl Iterator<Item = (&'static Suite, &'static Suite)> {
+    suites().flat_map(|a| suites().filter(move |b| a.id == b.id).map(move |b| (a, b)))
+}
+
+fn rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
