@@ -4,4 +4,6 @@
 
 pub mod codec;
 pub mod crypto;
+pub mod framing;
+pub mod schedule;
 pub mod wire;
