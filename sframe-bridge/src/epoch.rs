@@ -1,0 +1,78 @@
+//! An epoch as the group hands it over.
+
+use crate::key_derivation::BaseKey;
+use core::time::Duration;
+
+/// What the media keys need to know of one epoch of the group: plain data, so that anything that
+/// keeps a group can be the source.
+///
+/// Not `Clone`: the base key goes in once.
+#[derive(Debug)]
+pub struct Epoch {
+    pub(crate) number: u64,
+    pub(crate) base_key: BaseKey,
+    pub(crate) own_leaf: u32,
+    pub(crate) live_leaves: Vec<u32>,
+    pub(crate) joined: Vec<u32>,
+    pub(crate) removed: Vec<u32>,
+    pub(crate) receive_only: bool,
+    pub(crate) age: Duration,
+}
+
+impl Epoch {
+    /// The epoch `number` with its base key, one's own leaf and all live leaves (with one's own),
+    /// in any order.
+    pub fn new(number: u64, base_key: BaseKey, own_leaf: u32, live_leaves: Vec<u32>) -> Self {
+        Self {
+            number,
+            base_key,
+            own_leaf,
+            live_leaves,
+            joined: Vec::new(),
+            removed: Vec::new(),
+            receive_only: false,
+            age: Duration::ZERO,
+        }
+    }
+
+    /// The leaves of those who joined with the commit that began the epoch.
+    pub fn with_joined(mut self, leaves: Vec<u32>) -> Self {
+        self.joined = leaves;
+        self
+    }
+
+    /// The leaves of those whom the commit removed.
+    pub fn with_removed(mut self, leaves: Vec<u32>) -> Self {
+        self.removed = leaves;
+        self
+    }
+
+    /// Marks the epoch as one in which nothing may be sent.
+    ///
+    /// A member that was restored from storage marks the epoch that it restored, and every epoch
+    /// that began before the restore and that it only replays from the log: whoever ran before the
+    /// crash may have sent under their keys, with counters that nobody knows any more. An epoch
+    /// that surely began after the restore is one whose commit contains fresh key material of
+    /// this member (its own commit, or its own Update proposal) made after the restore.
+    pub fn receive_only(mut self) -> Self {
+        self.receive_only = true;
+        self
+    }
+
+    /// Says that the epoch began `age` before it is installed here, for instance when the log is
+    /// replayed. Others have counted on in the meantime, and the bound on their counters follows.
+    pub fn began_earlier(mut self, age: Duration) -> Self {
+        self.age = age;
+        self
+    }
+
+    /// The epoch's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// One's own leaf.
+    pub fn own_leaf(&self) -> u32 {
+        self.own_leaf
+    }
+}

@@ -1,0 +1,282 @@
+//! Protecting frames: each sender owns a context of its own and counts without a lock.
+
+use crate::crypto::SuiteCrypto;
+use crate::error::SendError;
+use crate::header::{Header, MAX_HEADER_LENGTH};
+use crate::key_derivation::FrameKey;
+use crate::kid::Kid;
+use crate::receiver::MAX_METADATA_LENGTH;
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Room that [`Sender::protect_in_place`] may need before the plaintext: the longest header.
+pub const HEADROOM: usize = MAX_HEADER_LENGTH;
+
+/// How many frames one key may protect.
+///
+/// With AES-GCM the advantage of an attacker grows with the square of the number of blocks under
+/// one key; the defaults stay far below that, and every commit starts anew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CounterLimits {
+    /// From this counter on a commit is asked for. Default 2^22 (a day of video at 48 frames a
+    /// second).
+    pub soft: u64,
+    /// At this counter the sender refuses to go on. Default 2^32.
+    pub hard: u64,
+}
+
+impl Default for CounterLimits {
+    fn default() -> Self {
+        Self { soft: 1 << 22, hard: 1 << 32 }
+    }
+}
+
+/// A key to send with, on its way to a sender.
+pub(crate) struct SendKey {
+    pub(crate) key: FrameKey,
+    pub(crate) kid: Kid,
+    pub(crate) epoch: u64,
+    pub(crate) keyframe: bool,
+}
+
+/// What a sender finds when its slot has changed.
+enum Waiting {
+    Key(Box<SendKey>),
+    Nothing,
+}
+
+/// Where `CallKeys` leaves a sender's next key, and the sender its reports.
+pub(crate) struct SendSlot {
+    generation: AtomicU64,
+    waiting: Mutex<Waiting>,
+    low: AtomicBool,
+}
+
+impl SendSlot {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            generation: AtomicU64::new(0),
+            waiting: Mutex::new(Waiting::Nothing),
+            low: AtomicBool::new(false),
+        })
+    }
+
+    /// The sender takes `key` before its next frame; a key that it has not taken yet is dropped.
+    pub(crate) fn replace(&self, key: Option<SendKey>) {
+        let waiting = key.map_or(Waiting::Nothing, |key| Waiting::Key(Box::new(key)));
+        let mut place = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *place = waiting;
+        self.low.store(false, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the sender has passed its soft limit since the last time this was asked.
+    pub(crate) fn take_low(&self) -> bool {
+        self.low.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The key in use and its counter.
+struct Active {
+    key: FrameKey,
+    kid: Kid,
+    epoch: u64,
+    next: u64,
+    asked_for_commit: bool,
+}
+
+/// Protects the frames of one track or simulcast layer.
+///
+/// It follows the send switch by itself: [`CallKeys`](crate::CallKeys) leaves the key of the next
+/// epoch for it, and the next frame goes under that key, in a context that nobody else has. It can
+/// move to the thread of its encoder. Not `Clone`: two copies would count alike. Dropping it ends
+/// the track.
+pub struct Sender {
+    slot: Arc<SendSlot>,
+    seen: u64,
+    active: Option<Active>,
+    keyframe_due: bool,
+    limits: CounterLimits,
+    tag_length: usize,
+    aad: Vec<u8>,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        slot: Arc<SendSlot>,
+        crypto: &'static SuiteCrypto,
+        limits: CounterLimits,
+    ) -> Self {
+        Self {
+            slot,
+            seen: 0,
+            active: None,
+            keyframe_due: true,
+            limits,
+            tag_length: crypto.suite.tag_length(),
+            aad: Vec::with_capacity(MAX_HEADER_LENGTH + MAX_METADATA_LENGTH),
+        }
+    }
+
+    /// Protects a frame in place (RFC 9605 section 4.4.3) and returns where the SFrame ciphertext
+    /// stands.
+    ///
+    /// The plaintext stands at `plain` in `buffer`, with [`HEADROOM`] bytes before it and
+    /// [`tag_length`](Self::tag_length) after it. `metadata` is authenticated but not sent (at
+    /// most [`MAX_METADATA_LENGTH`] bytes). Allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; the caller then sends nothing of this frame.
+    pub fn protect_in_place(
+        &mut self,
+        buffer: &mut [u8],
+        plain: Range<usize>,
+        metadata: &[u8],
+    ) -> Result<Range<usize>, SendError> {
+        self.follow();
+        let length = buffer.len();
+        if plain.start > plain.end || plain.end > length {
+            return Err(SendError::RangeOutside { length });
+        }
+        if plain.start < HEADROOM {
+            return Err(SendError::NoHeadroom { expected: HEADROOM, found: plain.start });
+        }
+        let tailroom = length - plain.end;
+        if tailroom < self.tag_length {
+            return Err(SendError::NoTailroom { expected: self.tag_length, found: tailroom });
+        }
+        let header = self.reserve(metadata)?;
+        let header = header.as_bytes();
+        let start = plain.start - header.len();
+        let end = plain.end + self.tag_length;
+        let outside = SendError::RangeOutside { length };
+        buffer.get_mut(start..plain.start).ok_or(outside)?.copy_from_slice(header);
+        let sealed = buffer.get_mut(plain.start..end).ok_or(outside)?;
+        self.seal(sealed)?;
+        Ok(start..end)
+    }
+
+    /// Protects a frame and appends the SFrame ciphertext to `out`. Returns where it stands.
+    /// Allocates only what `out` needs to grow.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]; `out` is then as it was.
+    pub fn protect_into(
+        &mut self,
+        plain: &[u8],
+        metadata: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Range<usize>, SendError> {
+        self.follow();
+        let header = self.reserve(metadata)?;
+        let start = out.len();
+        out.reserve(header.as_bytes().len() + plain.len() + self.tag_length);
+        out.extend_from_slice(header.as_bytes());
+        let body = out.len();
+        out.extend_from_slice(plain);
+        out.resize(out.len() + self.tag_length, 0);
+        let sealed = out.get_mut(body..).unwrap_or_default();
+        if let Err(error) = self.seal(sealed) {
+            out.truncate(start);
+            return Err(error);
+        }
+        Ok(start..out.len())
+    }
+
+    /// Whether the next frame should be a keyframe: it is the track's first one, or the first one
+    /// under an epoch in which somebody joined who has seen none before. Takes a waiting key.
+    pub fn keyframe_due(&mut self) -> bool {
+        self.follow();
+        self.keyframe_due
+    }
+
+    /// Says that a keyframe has been sent.
+    pub fn keyframe_sent(&mut self) {
+        self.keyframe_due = false;
+    }
+
+    /// Takes the key that waits, and lets go of the old one. Every protecting call does so by
+    /// itself; a sender that is silent for long calls this at each
+    /// [`Event::SwitchSend`](crate::Event::SwitchSend), so that no old key stays in memory.
+    pub fn follow(&mut self) {
+        let generation = self.slot.generation.load(Ordering::Acquire);
+        if generation == self.seen {
+            return;
+        }
+        let mut place = self.slot.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.seen = self.slot.generation.load(Ordering::Acquire);
+        self.active = match core::mem::replace(&mut *place, Waiting::Nothing) {
+            Waiting::Key(waiting) => {
+                let SendKey { key, kid, epoch, keyframe } = *waiting;
+                self.keyframe_due |= keyframe;
+                Some(Active { key, kid, epoch, next: 0, asked_for_commit: false })
+            }
+            Waiting::Nothing => None,
+        };
+    }
+
+    /// The epoch under which the last frame was protected, or `None` without a key.
+    pub fn epoch(&self) -> Option<u64> {
+        self.active.as_ref().map(|active| active.epoch)
+    }
+
+    /// The KID of the last frame, or `None` without a key.
+    pub fn kid(&self) -> Option<Kid> {
+        self.active.as_ref().map(|active| active.kid)
+    }
+
+    /// The counter that the next frame under the same key gets, or `None` without a key.
+    pub fn next_counter(&self) -> Option<u64> {
+        self.active.as_ref().map(|active| active.next)
+    }
+
+    /// Bytes that protection adds after the plaintext.
+    pub fn tag_length(&self) -> usize {
+        self.tag_length
+    }
+
+    /// Takes the next counter out of circulation, before any cipher runs: whatever happens then,
+    /// it is never used again.
+    fn reserve(&mut self, metadata: &[u8]) -> Result<crate::header::EncodedHeader, SendError> {
+        if metadata.len() > MAX_METADATA_LENGTH {
+            let found = metadata.len();
+            return Err(SendError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
+        }
+        let active = self.active.as_mut().ok_or(SendError::NoKey)?;
+        let ctr = active.next;
+        if ctr >= self.limits.hard {
+            return Err(SendError::CounterExhausted { limit: self.limits.hard });
+        }
+        active.next += 1;
+        if active.next > self.limits.soft && !active.asked_for_commit {
+            active.asked_for_commit = true;
+            self.slot.low.store(true, Ordering::Relaxed);
+        }
+        let header = Header { kid: active.kid, ctr }.encode();
+        self.aad.clear();
+        self.aad.extend_from_slice(header.as_bytes());
+        self.aad.extend_from_slice(metadata);
+        Ok(header)
+    }
+
+    /// Seals under the counter that was reserved last, with the AAD prepared for it.
+    fn seal(&self, in_out: &mut [u8]) -> Result<(), SendError> {
+        let active = self.active.as_ref().ok_or(SendError::NoKey)?;
+        let ctr = active.next.checked_sub(1).ok_or(SendError::NoKey)?;
+        active.key.seal_with_counter_of_callers_choice(ctr, &self.aad, in_out)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("kid", &self.kid())
+            .field("next_counter", &self.next_counter())
+            .finish_non_exhaustive()
+    }
+}
