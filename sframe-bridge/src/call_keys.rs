@@ -53,10 +53,7 @@ impl CallKeysConfig {
 
     /// What a call's parameters say, with defaults for the rest. `None` if the backend lacks the
     /// call's suite.
-    pub fn from_parameters(
-        provider: &FrameProvider,
-        parameters: &CallParameters,
-    ) -> Option<Self> {
+    pub fn from_parameters(provider: &FrameProvider, parameters: &CallParameters) -> Option<Self> {
         let mut config = Self::new(provider.suite(parameters.suite)?);
         config.layout = parameters.layout;
         config.receive.contexts = parameters.media.contexts.into();

@@ -74,8 +74,10 @@ impl Header {
         let (kid_code, kid_bytes) = write_field(self.kid.0, &kid);
         let (ctr_code, ctr_bytes) = write_field(self.ctr, &ctr);
         let mut bytes = [0; MAX_HEADER_LENGTH];
-        let source =
-            [(kid_code << 4) | ctr_code].into_iter().chain(kid_bytes.iter().copied()).chain(ctr_bytes.iter().copied());
+        let source = [(kid_code << 4) | ctr_code]
+            .into_iter()
+            .chain(kid_bytes.iter().copied())
+            .chain(ctr_bytes.iter().copied());
         for (target, byte) in bytes.iter_mut().zip(source) {
             *target = byte;
         }

@@ -29,7 +29,9 @@ pub struct KidParts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum KidError {
     /// The layout leaves no room or is too tight for the epoch window.
-    #[error("expected 4 to 16 epoch bits and 1 to 24 leaf bits, found {epoch_bits} and {leaf_bits}")]
+    #[error(
+        "expected 4 to 16 epoch bits and 1 to 24 leaf bits, found {epoch_bits} and {leaf_bits}"
+    )]
     Layout {
         /// The epoch bits asked for.
         epoch_bits: u8,

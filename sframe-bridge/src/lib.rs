@@ -79,8 +79,10 @@ mod error;
 mod header;
 mod key_derivation;
 mod kid;
+mod reassembler;
 mod receiver;
 mod replay;
+mod rtp_payload;
 mod send_switch;
 mod sender;
 mod suite;
@@ -98,10 +100,14 @@ pub use error::{Action, EpochError, Fault, ReceiveError, SendError};
 pub use header::{EncodedHeader, Header, HeaderError, MAX_HEADER_LENGTH, Peeked, peek};
 pub use key_derivation::{BASE_KEY_LABEL, BaseKey, FrameKey, SframeSecret};
 pub use kid::{Kid, KidError, KidLayout, KidParts};
+pub use reassembler::{
+    Loss, Reassembled, ReassembledFrame, Reassembler, ReassemblyLimits, ReassemblyStats, RtpPacket,
+};
 pub use receiver::{
     MAX_METADATA_LENGTH, Opened, ReceiveLimits, ReceiveStats, Receiver, SenderInfo, StreamState,
 };
 pub use replay::{Freshness, REPLAY_WINDOW, ReplayWindow};
+pub use rtp_payload::{Fragment, Fragmenter, PayloadError, RtpDescriptor, parse_payload};
 pub use send_switch::{SwitchCause, SwitchTiming};
 pub use sender::{CounterLimits, HEADROOM, Sender};
 pub use suite::{CipherSuite, UnknownSuite};

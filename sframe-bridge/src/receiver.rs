@@ -100,7 +100,9 @@ impl ReceiveStats {
             ReceiveError::Duplicate { .. } => &mut self.duplicates,
             ReceiveError::Replayed { .. } => &mut self.replayed,
             ReceiveError::FutureEpoch { .. } | ReceiveError::NoEpoch => &mut self.future,
-            ReceiveError::ExpiredEpoch { .. } | ReceiveError::BeforeJoin { .. } => &mut self.expired,
+            ReceiveError::ExpiredEpoch { .. } | ReceiveError::BeforeJoin { .. } => {
+                &mut self.expired
+            }
             ReceiveError::OwnKid
             | ReceiveError::BlankLeaf { .. }
             | ReceiveError::ContextNotAllowed { .. } => &mut self.forbidden_kid,

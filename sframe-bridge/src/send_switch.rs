@@ -116,7 +116,8 @@ impl SendSwitch {
     /// Takes in a new epoch, which is newer than all before.
     pub(crate) fn arrive(&mut self, arrival: &Arrival<'_>, now: Now) {
         self.newest = Some(arrival.epoch);
-        self.others = arrival.live.iter().copied().filter(|&leaf| leaf != arrival.own_leaf).collect();
+        self.others =
+            arrival.live.iter().copied().filter(|&leaf| leaf != arrival.own_leaf).collect();
         self.others.sort_unstable();
         // A leaf changes hands: what its last occupant acknowledged says nothing about the next.
         for leaf in arrival.removed.iter().chain(arrival.joined) {
@@ -125,9 +126,8 @@ impl SendSwitch {
             }
         }
         let others = &self.others;
-        self.acknowledged.retain(|leaf, &mut epoch| {
-            epoch > arrival.epoch || others.binary_search(leaf).is_ok()
-        });
+        self.acknowledged
+            .retain(|leaf, &mut epoch| epoch > arrival.epoch || others.binary_search(leaf).is_ok());
         self.unacknowledged =
             others.iter().filter(|leaf| !self.has_acknowledged(**leaf, arrival.epoch)).count();
         if arrival.receive_only {

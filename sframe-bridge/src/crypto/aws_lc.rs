@@ -14,9 +14,21 @@ use subtle::ConstantTimeEq as _;
 pub static AWS_LC_RS: FrameProvider = FrameProvider { name: "aws-lc-rs", suites: &SUITES };
 
 static SUITES: [SuiteCrypto; 8] = [
-    ctr(CipherSuite::Aes128CtrHmacSha256_80, &SHA256, &CtrHmac(CipherSuite::Aes128CtrHmacSha256_80)),
-    ctr(CipherSuite::Aes128CtrHmacSha256_64, &SHA256, &CtrHmac(CipherSuite::Aes128CtrHmacSha256_64)),
-    ctr(CipherSuite::Aes128CtrHmacSha256_32, &SHA256, &CtrHmac(CipherSuite::Aes128CtrHmacSha256_32)),
+    ctr(
+        CipherSuite::Aes128CtrHmacSha256_80,
+        &SHA256,
+        &CtrHmac(CipherSuite::Aes128CtrHmacSha256_80),
+    ),
+    ctr(
+        CipherSuite::Aes128CtrHmacSha256_64,
+        &SHA256,
+        &CtrHmac(CipherSuite::Aes128CtrHmacSha256_64),
+    ),
+    ctr(
+        CipherSuite::Aes128CtrHmacSha256_32,
+        &SHA256,
+        &CtrHmac(CipherSuite::Aes128CtrHmacSha256_32),
+    ),
     SuiteCrypto {
         suite: CipherSuite::Aes128GcmSha256_128,
         kdf: &SHA256,
@@ -27,16 +39,24 @@ static SUITES: [SuiteCrypto; 8] = [
         kdf: &SHA512,
         aead: &Gcm(&aead::AES_256_GCM),
     },
-    ctr(CipherSuite::Aes256CtrHmacSha512_80, &SHA512, &CtrHmac(CipherSuite::Aes256CtrHmacSha512_80)),
-    ctr(CipherSuite::Aes256CtrHmacSha512_64, &SHA512, &CtrHmac(CipherSuite::Aes256CtrHmacSha512_64)),
-    ctr(CipherSuite::Aes256CtrHmacSha512_32, &SHA512, &CtrHmac(CipherSuite::Aes256CtrHmacSha512_32)),
+    ctr(
+        CipherSuite::Aes256CtrHmacSha512_80,
+        &SHA512,
+        &CtrHmac(CipherSuite::Aes256CtrHmacSha512_80),
+    ),
+    ctr(
+        CipherSuite::Aes256CtrHmacSha512_64,
+        &SHA512,
+        &CtrHmac(CipherSuite::Aes256CtrHmacSha512_64),
+    ),
+    ctr(
+        CipherSuite::Aes256CtrHmacSha512_32,
+        &SHA512,
+        &CtrHmac(CipherSuite::Aes256CtrHmacSha512_32),
+    ),
 ];
 
-const fn ctr(
-    suite: CipherSuite,
-    kdf: &'static dyn Kdf,
-    aead: &'static CtrHmac,
-) -> SuiteCrypto {
+const fn ctr(suite: CipherSuite, kdf: &'static dyn Kdf, aead: &'static CtrHmac) -> SuiteCrypto {
     SuiteCrypto { suite, kdf, aead }
 }
 

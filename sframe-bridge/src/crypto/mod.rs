@@ -149,7 +149,8 @@ impl fmt::Debug for Prk {
 /// section 4.5.1): three lengths of 8 bytes each.
 fn ctr_hmac_lengths(aad: usize, ciphertext: usize, tag: usize) -> [u8; 24] {
     let mut lengths = [0; 24];
-    let source = [aad, ciphertext, tag].into_iter().flat_map(|length| (length as u64).to_be_bytes());
+    let source =
+        [aad, ciphertext, tag].into_iter().flat_map(|length| (length as u64).to_be_bytes());
     for (target, byte) in lengths.iter_mut().zip(source) {
         *target = byte;
     }
