@@ -16,3 +16,17 @@
 mod common;
 #[path = "vectors/crypto_basics.rs"]
 mod crypto_basics;
+#[path = "vectors/deserialization.rs"]
+mod deserialization;
+#[path = "vectors/key_schedule.rs"]
+mod key_schedule;
+#[path = "vectors/message_protection.rs"]
+mod message_protection;
+#[path = "vectors/messages.rs"]
+mod messages;
+#[path = "vectors/psk_secret.rs"]
+mod psk_secret;
+#[path = "vectors/secret_tree.rs"]
+mod secret_tree;
+#[path = "vectors/transcript_hashes.rs"]
+mod transcript_hashes;
