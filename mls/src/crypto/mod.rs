@@ -50,7 +50,6 @@ pub use hpke::Hpke;
 pub use kdf::Kdf;
 pub use kem::{Encapsulation, Kem, KemPrivateKey, KemPublicKey};
 pub use rand_core::CryptoRng;
-#[allow(unused_imports, reason = "for the modules that define secrets of their own")]
 pub(crate) use secret::secret_types;
 pub use secret::{HpkePrivateKey, Secret, SignaturePrivateKey};
 pub use signature::{SignatureScheme, SigningKey, VerifyingKey};
