@@ -1,3 +1,4 @@
 //! A webrtc-rs client whose media is encrypted end to end, and the scenario runner that proves it.
 
+pub mod client;
 pub mod media;
