@@ -68,7 +68,9 @@
     )
 )]
 
+pub mod committer;
 pub mod crypto;
+pub mod verification;
 pub mod vp8;
 
 mod call_keys;

@@ -1,0 +1,20 @@
+//! How the parts behave together, and what they refuse.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod committer;
+mod common;
+mod formats;
+mod no_reuse;
+mod oracle;
+mod rtp;
+mod send_switch;
+mod verification;
+mod waiting;
