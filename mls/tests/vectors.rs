@@ -30,3 +30,11 @@ mod psk_secret;
 mod secret_tree;
 #[path = "vectors/transcript_hashes.rs"]
 mod transcript_hashes;
+#[path = "vectors/tree_math.rs"]
+mod tree_math;
+#[path = "vectors/tree_operations.rs"]
+mod tree_operations;
+#[path = "vectors/tree_validation.rs"]
+mod tree_validation;
+#[path = "vectors/treekem.rs"]
+mod treekem;
