@@ -267,7 +267,8 @@ pub enum EntryKind {
 /// One entry of a call's handshake log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEntry {
-    /// Its place in the call's log: 0, 1, 2, ...
+    /// Its place in the room's log; it rises. Proposals that came in one bundle with a commit have the
+    /// commit's.
     pub seq: u64,
     /// The epoch in which the message was sent. A commit begins the next one.
     pub epoch: u64,

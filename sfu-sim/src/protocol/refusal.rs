@@ -101,8 +101,12 @@ pub enum RefusalCode {
     InvalidCommit,
     /// The proposal breaks a rule of RFC 9420 or of the call, or is of a kind not taken here.
     InvalidProposal,
+    /// Handshake messages of a call are PublicMessages, so that the server can check them.
+    PrivateMessage,
     /// Only a moderator may do that.
     NotModerator,
+    /// A moderator removed this participant from the call.
+    Removed,
     /// The heartbeat or failure report is unreadable or not for this epoch.
     InvalidReport,
     /// The server no longer has (or never had) that epoch.
@@ -115,4 +119,71 @@ pub enum RefusalCode {
         /// The first entry still there.
         first: u64,
     },
+}
+
+impl RefusalCode {
+    /// The code as it stands in JSON, for logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BadToken => "bad_token",
+            Self::ExpiredToken => "expired_token",
+            Self::UnknownRoom => "unknown_room",
+            Self::RoomFull => "room_full",
+            Self::TooManyRooms => "too_many_rooms",
+            Self::ShuttingDown => "shutting_down",
+            Self::Malformed => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable => "unavailable",
+            Self::InvalidSdp => "invalid_sdp",
+            Self::StaleOffer => "stale_offer",
+            Self::NoMedia => "no_media",
+            Self::UnknownTrack => "unknown_track",
+            Self::NoGroup => "no_group",
+            Self::GroupExists => "group_exists",
+            Self::NotCreator => "not_creator",
+            Self::InvalidGroup => "invalid_group",
+            Self::InvalidKeyPackage => "invalid_key_package",
+            Self::WrongIdentity => "wrong_identity",
+            Self::AlreadyMember => "already_member",
+            Self::StaleEpoch { .. } => "stale_epoch",
+            Self::FutureEpoch { .. } => "future_epoch",
+            Self::NotAMember => "not_a_member",
+            Self::ExternalCommitNotAllowed => "external_commit_not_allowed",
+            Self::RemovalPending => "removal_pending",
+            Self::OmitsRemoval { .. } => "omits_removal",
+            Self::MismatchedWelcome => "mismatched_welcome",
+            Self::MismatchedGroupInfo => "mismatched_group_info",
+            Self::InvalidCommit => "invalid_commit",
+            Self::InvalidProposal => "invalid_proposal",
+            Self::PrivateMessage => "private_message",
+            Self::NotModerator => "not_moderator",
+            Self::Removed => "removed",
+            Self::InvalidReport => "invalid_report",
+            Self::UnknownEpoch { .. } => "unknown_epoch",
+            Self::LogTruncated { .. } => "log_truncated",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_in_json() {
+        for code in [
+            RefusalCode::BadToken,
+            RefusalCode::TooLarge { limit: 1 },
+            RefusalCode::StaleEpoch { head: 1 },
+            RefusalCode::NotAMember,
+            RefusalCode::ExternalCommitNotAllowed,
+            RefusalCode::OmitsRemoval { leaves: vec![1] },
+            RefusalCode::LogTruncated { first: 1 },
+            RefusalCode::InvalidSdp,
+        ] {
+            let json = serde_json::to_value(&code).unwrap();
+            assert_eq!(json.get("code").and_then(|name| name.as_str()), Some(code.name()));
+        }
+    }
 }

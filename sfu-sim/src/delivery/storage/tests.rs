@@ -1,0 +1,188 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+
+/// A directory of its own that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("framelock-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn open(&self) -> SqliteStorage {
+        SqliteStorage::open(self.0.join("log.sqlite")).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn append(call: &str, turn: u64, ends_turn: bool, count: u64) -> Append {
+    Append {
+        call: CallId::new(call),
+        id: AppendId { boot: u64::MAX, count },
+        turn,
+        ends_turn,
+        at: UnixTime(1_000 + count),
+        bytes: Bytes::from(count.to_be_bytes().to_vec()),
+    }
+}
+
+async fn each(test: impl AsyncFn(&dyn Storage)) {
+    test(&MemoryStorage::new()).await;
+    let folder = Folder::new();
+    test(&folder.open()).await;
+}
+
+#[tokio::test]
+async fn one_append_wins_each_turn() {
+    each(async |storage| {
+        assert_eq!(storage.append(append("a", 0, true, 0)).await, Ok(Appended::Won { seq: 0 }));
+        assert_eq!(storage.append(append("a", 0, true, 1)).await, Ok(Appended::Stale { head: 1 }));
+        assert_eq!(storage.append(append("a", 2, true, 2)).await, Ok(Appended::Stale { head: 1 }));
+        // Records that do not end a turn leave room for others of it.
+        assert_eq!(storage.append(append("a", 1, false, 3)).await, Ok(Appended::Won { seq: 1 }));
+        assert_eq!(storage.append(append("a", 1, false, 4)).await, Ok(Appended::Won { seq: 2 }));
+        assert_eq!(storage.append(append("a", 1, true, 5)).await, Ok(Appended::Won { seq: 3 }));
+        assert_eq!(storage.append(append("a", 1, false, 6)).await, Ok(Appended::Stale { head: 2 }));
+        // Another call is not concerned.
+        assert_eq!(storage.append(append("b", 0, true, 0)).await, Ok(Appended::Won { seq: 0 }));
+        let records = storage.read(&CallId::new("a"), 1, 2).await.unwrap();
+        let seen: Vec<_> =
+            records.iter().map(|record| (record.seq, record.turn, record.id.count)).collect();
+        assert_eq!(seen, [(1, 1, 3), (2, 1, 4)]);
+        assert_eq!(records[0].bytes.as_ref(), 3u64.to_be_bytes());
+        assert_eq!(records[0].at, UnixTime(1_003));
+        assert_eq!(records[0].id.boot, u64::MAX);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_append_asked_for_again_has_the_same_answer() {
+    each(async |storage| {
+        let first = append("a", 0, true, 0);
+        assert_eq!(storage.append(first.clone()).await, Ok(Appended::Won { seq: 0 }));
+        assert_eq!(storage.append(append("a", 1, true, 1)).await, Ok(Appended::Won { seq: 1 }));
+        assert_eq!(storage.append(first).await, Ok(Appended::Won { seq: 0 }));
+        assert_eq!(storage.read(&CallId::new("a"), 0, 10).await.unwrap().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn logs_go_on_after_a_purge_and_start_anew_after_a_delete() {
+    each(async |storage| {
+        let call = CallId::new("a");
+        for turn in 0..5 {
+            storage.append(append("a", turn, true, turn)).await.unwrap();
+        }
+        let snapshot = StoredSnapshot { next_seq: 3, turn: 3, bytes: Bytes::from_static(b"s") };
+        storage.put_snapshot(&call, snapshot.clone()).await.unwrap();
+        storage.purge(&call, 3).await.unwrap();
+        assert_eq!(storage.snapshot(&call).await, Ok(Some(snapshot)));
+        let left: Vec<u64> =
+            storage.read(&call, 0, 10).await.unwrap().iter().map(|r| r.seq).collect();
+        assert_eq!(left, [3, 4]);
+        assert_eq!(storage.append(append("a", 5, true, 5)).await, Ok(Appended::Won { seq: 5 }));
+        storage.delete(&call).await.unwrap();
+        assert_eq!(storage.snapshot(&call).await, Ok(None));
+        assert_eq!(storage.append(append("a", 0, true, 6)).await, Ok(Appended::Won { seq: 0 }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stale_logs_are_purged() {
+    each(async |storage| {
+        storage.append(append("old", 0, true, 0)).await.unwrap();
+        storage.append(append("new", 0, true, 50)).await.unwrap();
+        assert_eq!(purge_stale(storage, UnixTime(1_020)).await, Ok(1));
+        let calls = storage.calls().await.unwrap();
+        assert_eq!(calls, [StoredCall { call: CallId::new("new"), last_append: UnixTime(1_050) }]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watcher_hears_of_appends() {
+    each(async |storage| {
+        let mut watched = storage.watch(&CallId::new("a"));
+        watched.borrow_and_update();
+        storage.append(append("a", 0, true, 0)).await.unwrap();
+        watched.changed().await.unwrap();
+        assert_eq!(*watched.borrow_and_update(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sqlite_keeps_what_it_answered() {
+    let folder = Folder::new();
+    let storage = folder.open();
+    for turn in 0..10 {
+        storage.append(append("a", turn, true, turn)).await.unwrap();
+    }
+    drop(storage);
+    let storage = folder.open();
+    assert_eq!(storage.append(append("a", 9, true, 77)).await, Ok(Appended::Stale { head: 10 }));
+    assert_eq!(storage.append(append("a", 10, true, 78)).await, Ok(Appended::Won { seq: 10 }));
+    assert_eq!(storage.read(&CallId::new("a"), 0, 100).await.unwrap().len(), 11);
+}
+
+#[tokio::test]
+async fn tables_of_a_later_version_are_refused() {
+    let folder = Folder::new();
+    drop(folder.open());
+    let path = folder.0.join("log.sqlite");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    assert!(matches!(SqliteStorage::open(&path), Err(StorageError::Engine(_))));
+}
+
+/// Eight committers race for every turn; never do two of them win one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_committers_never_both_win() {
+    const COMMITTERS: u64 = 8;
+    const TURNS: u64 = 100;
+    let folder = Folder::new();
+    let storage = Arc::new(folder.open());
+    let committers: Vec<_> = (0..COMMITTERS)
+        .map(|committer| {
+            let storage = Arc::clone(&storage);
+            tokio::spawn(async move {
+                let mut won = 0;
+                let mut turn = 0;
+                while turn < TURNS {
+                    let id = committer * 1_000_000 + turn;
+                    match storage.append(append("race", turn, true, id)).await.unwrap() {
+                        Appended::Won { .. } => {
+                            won += 1;
+                            turn += 1;
+                        }
+                        Appended::Stale { head } => turn = head,
+                    }
+                }
+                won
+            })
+        })
+        .collect();
+    let mut won = 0;
+    for committer in committers {
+        won += committer.await.unwrap();
+    }
+    assert_eq!(won, TURNS);
+    let records = storage.read(&CallId::new("race"), 0, 1_000).await.unwrap();
+    let turns: Vec<u64> = records.iter().map(|record| record.turn).collect();
+    assert_eq!(turns, (0..TURNS).collect::<Vec<_>>());
+    assert!(records.iter().enumerate().all(|(at, record)| record.seq == at as u64));
+}
