@@ -76,7 +76,8 @@ pub trait TreeView: sealed::Sealed {
     /// The nodes whose keys together reach every member below a node (RFC 9420 section 4.1.1).
     fn resolution(&self, node: NodeIndex) -> Vec<NodeIndex> {
         let mut resolution = Vec::new();
-        let mut open = vec![node];
+        let mut open: Vec<_> =
+            self.size().contains_node(node).then_some(node).into_iter().collect();
         while let Some(node) = open.pop() {
             if let Some(parent) = self.parent(node) {
                 resolution.push(node);
@@ -91,9 +92,10 @@ pub trait TreeView: sealed::Sealed {
         resolution
     }
 
-    /// True when nothing below the node, nor the node itself, has a key.
+    /// True when neither the node nor anything below it has a key.
     fn has_empty_resolution(&self, node: NodeIndex) -> bool {
-        let mut open = vec![node];
+        let mut open: Vec<_> =
+            self.size().contains_node(node).then_some(node).into_iter().collect();
         while let Some(node) = open.pop() {
             if !self.is_blank(node) {
                 return false;
