@@ -128,6 +128,8 @@ pub struct CallKeys {
     next_context: u32,
     stopped: bool,
     closed: bool,
+    /// Restored, and no epoch has come yet that surely began afterwards.
+    awaits_own_epoch: bool,
     reported_missing: Option<u64>,
     events: VecDeque<Event>,
 }
@@ -145,9 +147,18 @@ impl CallKeys {
             next_context: 0,
             stopped: false,
             closed: false,
+            awaits_own_epoch: false,
             reported_missing: None,
             events: VecDeque::new(),
         }
+    }
+
+    /// Keys of a member that was restored from storage: it receives under every epoch that is
+    /// installed, but sends under none before one that is marked
+    /// [`began_after_restore`](Epoch::began_after_restore). Whoever ran before the crash may have
+    /// sent under all others, with counters that nobody knows any more.
+    pub fn restored(config: CallKeysConfig) -> Self {
+        Self { awaits_own_epoch: true, ..Self::new(config) }
     }
 
     /// Takes in an epoch of the group. On return its receive keys are live, and the member should
@@ -163,6 +174,7 @@ impl CallKeys {
         }
         let pushed_out = self.receiver.window.install(&epoch, self.config.crypto, now)?;
         self.expired(pushed_out);
+        self.awaits_own_epoch &= !epoch.began_after_restore;
         self.switch.arrive(
             &Arrival {
                 epoch: epoch.number,
@@ -170,7 +182,7 @@ impl CallKeys {
                 live: &epoch.live_leaves,
                 joined: &epoch.joined,
                 removed: &epoch.removed,
-                receive_only: epoch.receive_only,
+                receive_only: epoch.receive_only || self.awaits_own_epoch,
             },
             now,
         );

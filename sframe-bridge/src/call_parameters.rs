@@ -98,6 +98,9 @@ impl Default for ParameterFloor {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ParametersError {
+    /// The group carries no call parameters.
+    #[error("expected call parameters in the group context")]
+    Missing,
     /// The bytes end early.
     #[error("expected more bytes of call parameters")]
     Truncated,

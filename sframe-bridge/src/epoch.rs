@@ -16,6 +16,7 @@ pub struct Epoch {
     pub(crate) joined: Vec<u32>,
     pub(crate) removed: Vec<u32>,
     pub(crate) receive_only: bool,
+    pub(crate) began_after_restore: bool,
     pub(crate) age: Duration,
 }
 
@@ -31,6 +32,7 @@ impl Epoch {
             joined: Vec::new(),
             removed: Vec::new(),
             receive_only: false,
+            began_after_restore: false,
             age: Duration::ZERO,
         }
     }
@@ -48,14 +50,20 @@ impl Epoch {
     }
 
     /// Marks the epoch as one in which nothing may be sent.
-    ///
-    /// A member that was restored from storage marks the epoch that it restored, and every epoch
-    /// that began before the restore and that it only replays from the log: whoever ran before the
-    /// crash may have sent under their keys, with counters that nobody knows any more. An epoch
-    /// that surely began after the restore is one whose commit contains fresh key material of
-    /// this member (its own commit, or its own Update proposal) made after the restore.
     pub fn receive_only(mut self) -> Self {
         self.receive_only = true;
+        self
+    }
+
+    /// Says that the epoch began after this member was restored from storage. It ends the silence
+    /// of [`CallKeys::restored`](crate::CallKeys::restored), and means nothing otherwise.
+    ///
+    /// That the commit arrived after the restore proves nothing: it may have been in the log for
+    /// long, and the process that died may have sent under its epoch. What proves it is fresh key
+    /// material of this member, made after the restore: its own commit with a path, or a commit
+    /// that covers an Update proposal of its own.
+    pub fn began_after_restore(mut self) -> Self {
+        self.began_after_restore = true;
         self
     }
 

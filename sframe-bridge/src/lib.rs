@@ -47,8 +47,8 @@
 //! # What it promises
 //!
 //! - No (key, counter) is used twice: a context is issued once for an (epoch, leaf), a [`Sender`]
-//!   cannot be cloned, its counter is reserved before the cipher runs, and an epoch that a
-//!   restored member may have sent under before is [receive-only](Epoch::receive_only).
+//!   cannot be cloned, its counter is reserved before the cipher runs, and a
+//!   [restored](CallKeys::restored) member sends under no epoch that it may have used before.
 //! - Nothing is allocated, kept or changed for a frame before its tag is verified, and keys are
 //!   derived only for kept epochs, live leaves and allowed contexts.
 //! - Without a key nothing is sent and nothing is shown.

@@ -99,13 +99,15 @@ proptest! {
                 Step::Resume => keys.resume_sending(),
                 Step::Crash(age) => {
                     senders.clear();
-                    keys = CallKeys::new(config());
+                    keys = CallKeys::restored(config());
                     for replayed in number.saturating_sub(age)..=number {
-                        let old = epoch(replayed, 1, &[0, 1]).receive_only();
-                        keys.install_epoch(old, at(now)).unwrap();
+                        keys.install_epoch(epoch(replayed, 1, &[0, 1]), at(now)).unwrap();
+                        senders.extend(keys.sender(TrackId(0)));
+                        senders.iter_mut().for_each(|sender| recorder.send(sender));
                     }
                     number += 1;
-                    keys.install_epoch(epoch(number, 1, &[0, 1]), at(now)).unwrap();
+                    let own = epoch(number, 1, &[0, 1]).began_after_restore();
+                    keys.install_epoch(own, at(now)).unwrap();
                 }
                 Step::Stop(_) => {}
             }

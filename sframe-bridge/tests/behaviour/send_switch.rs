@@ -162,12 +162,11 @@ fn an_epoch_is_purged_before_its_low_bits_come_round() {
 
 #[test]
 fn a_restored_member_sends_only_under_an_epoch_that_began_after_the_restore() {
-    let mut keys = CallKeys::new(config());
+    let mut keys = CallKeys::restored(config());
     let mut sender = keys.sender(TrackId(1)).unwrap();
     let mut out = Vec::new();
     for number in 5..8 {
-        let replayed = epoch(number, 0, &[0, 1]).receive_only();
-        keys.install_epoch(replayed, at(number)).unwrap();
+        keys.install_epoch(epoch(number, 0, &[0, 1]), at(number)).unwrap();
         keys.peer_ready(1, number, at(number));
         keys.handle_timeout(at(5_000 + number));
         assert_eq!(keys.send_epoch(), None);
@@ -178,9 +177,25 @@ fn a_restored_member_sends_only_under_an_epoch_that_began_after_the_restore() {
     // It receives all the same.
     let mut frame = crate::common::frame(7, 1, 0, 0, b"hello");
     keys.receiver().unprotect_in_place(&mut frame, b"", at(5_010)).unwrap();
-    keys.install_epoch(epoch(8, 0, &[0, 1]), at(6_000)).unwrap();
+    keys.install_epoch(epoch(8, 0, &[0, 1]).began_after_restore(), at(6_000)).unwrap();
     sender.protect_into(b"x", b"", &mut out).unwrap();
     assert_eq!(sender.epoch(), Some(8));
+    // From here on it is a member like any other.
+    keys.install_epoch(epoch(9, 0, &[0, 1]), at(6_100)).unwrap();
+    keys.peer_ready(1, 9, at(6_200));
+    assert_eq!(keys.send_epoch(), Some(9));
+}
+
+#[test]
+fn a_receive_only_epoch_is_never_sent_under() {
+    let mut keys = CallKeys::new(config());
+    let mut sender = keys.sender(TrackId(1)).unwrap();
+    keys.install_epoch(epoch(5, 0, &[0, 1]).receive_only(), at(0)).unwrap();
+    keys.peer_ready(1, 5, at(0));
+    keys.handle_timeout(at(1_000));
+    assert_eq!(sender.protect_into(b"x", b"", &mut Vec::new()), Err(SendError::NoKey));
+    keys.install_epoch(epoch(6, 0, &[0, 1]), at(1_100)).unwrap();
+    assert_eq!(keys.send_epoch(), Some(6));
 }
 
 #[test]
