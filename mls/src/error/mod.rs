@@ -1,0 +1,376 @@
+//! Errors: one type for each family of operations, each able to say who is at fault and what to do next.
+
+mod faults;
+mod process;
+
+pub use process::ProcessError;
+
+use crate::{
+    codec::DecodeError,
+    crypto::CryptoError,
+    framing::FramingError,
+    schedule::{ScheduleError, SecretTreeError},
+    tree::UpdatePathError,
+    validation::{
+        GroupInfoViolation, KeyPackageViolation, LeafNodeViolation, ProposalListViolation,
+    },
+    wire::{ExtensionType, PskSource},
+};
+
+/// What a caller does after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Forget the input. The group's state is as before, and the same input gives the same error again.
+    Drop,
+    /// Keep the input and try again after the next commit: it belongs to an epoch that is not known here yet.
+    WaitForKey,
+    /// This member can no longer follow the group. It rejoins by external commit.
+    Resync,
+    /// The operation makes no sense in this state or with these arguments; trying again does not help.
+    Stop,
+}
+
+/// Who is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The input is not well formed. Anybody between sender and receiver may have caused that.
+    Malformed,
+    /// An authenticated peer, or somebody posing as one, broke a rule of the protocol.
+    MisbehavingPeer,
+    /// The peer uses something that this client, or the group, does not support.
+    IncompatiblePeer,
+    /// The caller used the API in a way that cannot work.
+    Misuse,
+    /// Nobody: messages were delayed, reordered or overtaken by others.
+    Timing,
+    /// This machine: the cryptographic library refused to work, or stored data is damaged.
+    Local,
+}
+
+/// A failure to set up a client, a key package or a group.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The cryptographic backend failed, or a key given is not valid.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The key schedule failed.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The secret tree could not be made.
+    #[error(transparent)]
+    SecretTree(#[from] SecretTreeError),
+    /// A key package is not valid.
+    #[error(transparent)]
+    KeyPackage(#[from] KeyPackageViolation),
+    /// The group's extensions ask for what the client itself does not support.
+    #[error("the creator does not meet the requirements of the group: {0}")]
+    Requirements(LeafNodeViolation),
+    /// The bytes are not a key package.
+    #[error("not a key package: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The message is of another kind.
+    #[error("the message is not a key package")]
+    WrongKind,
+    /// The private keys do not belong to the key package.
+    #[error("the private keys do not belong to the key package")]
+    KeyMismatch,
+    /// An option contradicts another one, or the protocol.
+    #[error("{0}")]
+    Options(&'static str),
+}
+
+impl ClientError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Crypto(_) | Self::Schedule(_) | Self::SecretTree(_) => Fault::Local,
+            Self::KeyPackage(violation) => faults::of_key_package(violation),
+            Self::Malformed(_) => Fault::Malformed,
+            Self::Requirements(_) | Self::WrongKind | Self::KeyMismatch | Self::Options(_) => {
+                Fault::Misuse
+            }
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self.fault() {
+            Fault::Misuse | Fault::Local => Action::Stop,
+            _ => Action::Drop,
+        }
+    }
+}
+
+/// A failure to join a group, by Welcome or by external commit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The bytes are not well formed.
+    #[error("not well formed: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The message is neither a Welcome nor a GroupInfo, whichever was asked for.
+    #[error("the message is not of the kind that was asked for")]
+    WrongKind,
+    /// The suite is not the client's.
+    #[error("the cipher suite is not that of the client")]
+    CipherSuite,
+    /// The Welcome is for none of the key packages given.
+    #[error("the welcome is for none of the key packages given")]
+    NoMatchingKeyPackage,
+    /// The secrets in the Welcome do not open with the key package's init key.
+    #[error("the group secrets of the welcome do not open")]
+    GroupSecrets,
+    /// The GroupInfo in the Welcome does not open.
+    #[error("the group info of the welcome does not open")]
+    EncryptedGroupInfo,
+    /// A PSK is needed that the application's store does not have.
+    #[error("the pre-shared key is not at hand")]
+    PskUnknown(PskSource),
+    /// A PSK of usage `reinit` or `branch` ties the group to another one, which is not carried out by this call.
+    #[error("a resumption psk of usage reinit or branch")]
+    PskUsage,
+    /// The GroupInfo or the tree is not valid.
+    #[error(transparent)]
+    GroupInfo(#[from] GroupInfoViolation),
+    /// The group has an extension that the client does not support (section 13.4).
+    #[error("extension {0:?} of the group is not supported by this client")]
+    ExtensionUnsupported(ExtensionType),
+    /// The leaf of the key package is not in the tree.
+    #[error("the tree does not hold the leaf of the key package")]
+    OwnLeafMissing,
+    /// A path secret or private key does not fit the tree.
+    #[error("the path secret does not fit the tree: {0}")]
+    Path(UpdatePathError),
+    /// The confirmation tag does not match: the sender of the Welcome knows other secrets than the group.
+    #[error("the confirmation tag does not match")]
+    ConfirmationTag,
+    /// The external commit would not be valid.
+    #[error("the external commit would not be valid: {0}")]
+    ExternalCommit(#[from] ProposalListViolation),
+    /// The identity of the client does not match the leaf or key package.
+    #[error("the signature key of the client is not that of the leaf")]
+    OtherIdentity,
+    /// The key schedule failed.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The secret tree could not be made.
+    #[error(transparent)]
+    SecretTree(#[from] SecretTreeError),
+    /// The message could not be framed.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// The cryptographic backend failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+impl JoinError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Malformed(_) => Fault::Malformed,
+            Self::WrongKind
+            | Self::NoMatchingKeyPackage
+            | Self::OtherIdentity
+            | Self::PskUnknown(_) => Fault::Misuse,
+            Self::CipherSuite | Self::ExtensionUnsupported(_) => Fault::IncompatiblePeer,
+            Self::ExternalCommit(violation) => faults::of_proposals(violation),
+            Self::GroupSecrets
+            | Self::EncryptedGroupInfo
+            | Self::PskUsage
+            | Self::GroupInfo(_)
+            | Self::OwnLeafMissing
+            | Self::Path(_)
+            | Self::ConfirmationTag => Fault::MisbehavingPeer,
+            Self::Schedule(_) | Self::SecretTree(_) | Self::Framing(_) | Self::Crypto(_) => {
+                Fault::Local
+            }
+        }
+    }
+
+    /// What to do next: [`Action::Drop`] means that another Welcome or GroupInfo may work.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self.fault() {
+            Fault::Misuse | Fault::Local | Fault::IncompatiblePeer => Action::Stop,
+            _ => Action::Drop,
+        }
+    }
+}
+
+/// A failure to propose or to build a commit. The group is as before.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// This member was removed, or the group was closed.
+    #[error("the group is no longer active for this member")]
+    Inactive,
+    /// The commit would not be valid.
+    #[error("the commit would not be valid: {0}")]
+    Invalid(#[from] ProposalListViolation),
+    /// A reference names a proposal that is not at hand in this epoch.
+    #[error("the proposal referred to is not at hand in this epoch")]
+    UnknownProposal,
+    /// More proposals in one epoch than the client's options permit to keep.
+    #[error("too many proposals in one epoch")]
+    TooManyProposals,
+    /// A PSK is needed that the application's store does not have.
+    #[error("the pre-shared key is not at hand")]
+    PskUnknown(PskSource),
+    /// The path could not be made.
+    #[error(transparent)]
+    Path(UpdatePathError),
+    /// The key schedule failed.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The secret tree refused a key.
+    #[error(transparent)]
+    SecretTree(#[from] SecretTreeError),
+    /// The message could not be framed.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// The cryptographic backend failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+impl CommitError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Inactive
+            | Self::UnknownProposal
+            | Self::TooManyProposals
+            | Self::PskUnknown(_) => Fault::Misuse,
+            Self::Invalid(violation) => match faults::of_proposals(violation) {
+                Fault::IncompatiblePeer => Fault::IncompatiblePeer,
+                _ => Fault::Misuse,
+            },
+            Self::Path(_)
+            | Self::Schedule(_)
+            | Self::SecretTree(_)
+            | Self::Framing(_)
+            | Self::Crypto(_) => Fault::Local,
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        Action::Stop
+    }
+}
+
+/// A pending or staged commit does not fit the group's state; it is gone, the group is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// Another commit won the epoch, so that this one can never take effect.
+    #[error("the commit was built or staged on another state of the group")]
+    Superseded,
+    /// The commit belongs to another group.
+    #[error("the commit belongs to another group")]
+    OtherGroup,
+}
+
+impl MergeError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Superseded => Fault::Timing,
+            Self::OtherGroup => Fault::Misuse,
+        }
+    }
+
+    /// What to do next. After a lost race the changes are committed again on the present state.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::Superseded => Action::Drop,
+            Self::OtherGroup => Action::Stop,
+        }
+    }
+}
+
+/// A secret could not be exported, or a message not be protected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// This member was removed, or the group was closed: its secrets are gone.
+    #[error("the group is no longer active for this member")]
+    Inactive,
+    /// Too many bytes asked for.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// A GroupInfo could not be signed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The pending commit was built on another state of the group.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// Proposals wait for a commit, which has to come before application data (RFC 9420 section 12.4).
+    #[error("proposals wait for a commit, which has to come before application data")]
+    ProposalsPending,
+    /// The message could not be framed.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+}
+
+impl ExportError {
+    /// What to do next.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        Action::Stop
+    }
+}
+
+/// A group or key package could not be saved or restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// The bytes are not a snapshot.
+    #[error("not a snapshot of this library: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The snapshot was written in a version of the format that this library does not read.
+    #[error("snapshot version {0} is not readable")]
+    Version(u16),
+    /// The key is wrong, or the snapshot was altered.
+    #[error("the snapshot does not open with this key")]
+    Key,
+    /// The snapshot is of another cipher suite or identity than the client.
+    #[error("the snapshot belongs to another client")]
+    OtherClient,
+    /// The content contradicts itself, though it was authenticated.
+    #[error("the content of the snapshot is not consistent: {0}")]
+    Inconsistent(&'static str),
+    /// The cryptographic backend failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+impl SnapshotError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Malformed(_) | Self::Key => Fault::Malformed,
+            Self::Version(_) | Self::OtherClient => Fault::Misuse,
+            Self::Inconsistent(_) | Self::Crypto(_) => Fault::Local,
+        }
+    }
+
+    /// What to do next: without its snapshot a member joins anew.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::OtherClient => Action::Stop,
+            _ => Action::Resync,
+        }
+    }
+}

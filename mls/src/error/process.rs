@@ -1,0 +1,143 @@
+//! Why a message could not be processed.
+
+use crate::{
+    codec::DecodeError,
+    crypto::CryptoError,
+    framing::FramingError,
+    schedule::{ScheduleError, SecretTreeError},
+    tree::{TreeError, UpdatePathError},
+    validation::ProposalListViolation,
+    wire::PskSource,
+};
+
+use super::{Action, Fault, faults};
+
+/// A message could not be processed. The group is as before, with one exception: the ratchet key of a private
+/// message is spent once its signature has been verified.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProcessError {
+    /// The bytes are not a message of MLS.
+    #[error("not well formed: {0}")]
+    Malformed(#[from] DecodeError),
+    /// A Welcome, GroupInfo or key package is not processed by a group.
+    #[error("this kind of message is not processed by a group")]
+    WrongKind,
+    /// The message belongs to another group.
+    #[error("the message belongs to another group")]
+    OtherGroup,
+    /// The message belongs to an epoch that has passed; for application data, one whose keys are gone.
+    #[error("the message belongs to epoch {message}, the group is in epoch {current}")]
+    StaleEpoch {
+        /// The epoch of the message.
+        message: u64,
+        /// The epoch of the group.
+        current: u64,
+    },
+    /// The message belongs to an epoch that the group has not reached here.
+    #[error("the message belongs to epoch {message}, the group is in epoch {current}")]
+    FutureEpoch {
+        /// The epoch of the message.
+        message: u64,
+        /// The epoch of the group.
+        current: u64,
+    },
+    /// This member was removed, or the group was closed.
+    #[error("the group is no longer active for this member")]
+    Inactive,
+    /// Handshake messages of this wire format are refused by the client's options, or cannot be read without secrets.
+    #[error("handshake messages of this wire format are refused")]
+    HandshakeFormat,
+    /// The message is this member's own; what it says is known already. A commit of one's own takes effect with
+    /// [`Group::confirm`](crate::Group::confirm).
+    #[error("the message was sent by this member")]
+    OwnMessage,
+    /// More proposals in one epoch than the client's options permit to keep.
+    #[error("too many proposals in one epoch")]
+    TooManyProposals,
+    /// The sender's leaf is blank or outside the tree, or the external sender is not listed.
+    #[error("the sender is not known to the group")]
+    UnknownSender,
+    /// Framing rules, tags, signatures or decryption failed (section 6).
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// A proposal breaks a rule.
+    #[error("invalid proposal: {0}")]
+    InvalidProposal(ProposalListViolation),
+    /// A commit breaks a rule; it is invalid for every member.
+    #[error("invalid commit: {0}")]
+    InvalidCommit(#[from] ProposalListViolation),
+    /// A PSK is needed that the application's store does not have.
+    #[error("the pre-shared key is not at hand")]
+    PskUnknown(PskSource),
+    /// The path secrets do not open or do not fit: the commit fails for this member, though not for all.
+    #[error("the path secrets of the commit are not usable: {0}")]
+    PathSecret(UpdatePathError),
+    /// The ExternalInit does not open.
+    #[error("the external init of the commit does not open")]
+    ExternalInit,
+    /// The confirmation tag does not match: the committer has other secrets than this member.
+    #[error("the confirmation tag of the commit does not match")]
+    ConfirmationTag,
+    /// The key schedule failed.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The secret tree could not be made.
+    #[error(transparent)]
+    SecretTree(#[from] SecretTreeError),
+    /// The cryptographic backend failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The tree could not be built.
+    #[error(transparent)]
+    Tree(TreeError),
+}
+
+impl ProcessError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Malformed(_) => Fault::Malformed,
+            Self::WrongKind | Self::OtherGroup | Self::Inactive | Self::PskUnknown(_) => {
+                Fault::Misuse
+            }
+            Self::StaleEpoch { .. } | Self::FutureEpoch { .. } | Self::OwnMessage => Fault::Timing,
+            Self::InvalidProposal(violation) | Self::InvalidCommit(violation) => {
+                faults::of_proposals(violation)
+            }
+            Self::HandshakeFormat
+            | Self::TooManyProposals
+            | Self::UnknownSender
+            | Self::Framing(_)
+            | Self::PathSecret(_)
+            | Self::ExternalInit
+            | Self::ConfirmationTag => Fault::MisbehavingPeer,
+            Self::Schedule(_) | Self::SecretTree(_) | Self::Crypto(_) | Self::Tree(_) => {
+                Fault::Local
+            }
+        }
+    }
+
+    /// What to do next.
+    ///
+    /// A commit that fails with [`Action::Drop`] fails alike for every member and for a validating delivery service. One
+    /// that fails with [`Action::Resync`] may have worked for others: to try a later commit of the same epoch
+    /// instead would fork the group.
+    #[must_use]
+    pub fn action(&self) -> Action {
+        match self {
+            Self::FutureEpoch { .. } => Action::WaitForKey,
+            Self::PskUnknown(_)
+            | Self::PathSecret(_)
+            | Self::ExternalInit
+            | Self::ConfirmationTag
+            | Self::Schedule(_)
+            | Self::SecretTree(_)
+            | Self::Tree(_)
+            | Self::Crypto(_) => Action::Resync,
+            Self::Inactive => Action::Stop,
+            _ => Action::Drop,
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Building a commit as a member.
+
+use crate::{
+    codec::Encode,
+    crypto::CryptoRng,
+    error::{CommitError, ExportError, MergeError},
+    framing::{protect_public, seal_private},
+    validation::{KeyPackageViolation, ListedProposal, ProposalListViolation, check_lifetime},
+    wire::{
+        Add, Extensions, GroupContextExtensions, GroupId, KeyPackage, LeafIndex, MlsMessage,
+        MlsMessageBody, PreSharedKey, Proposal, ProposalOrRef, ProposalRef, PskSource, Remove,
+        ResumptionPskUsage, Sender, UnixTime, WireFormat,
+    },
+};
+
+use super::{
+    Group, HandshakeFormat,
+    changes::Changes,
+    create_commit::{BuiltCommit, CommitInput, LeafContent, create_commit, fresh_psk_id},
+    group_info::{Described, GroupInfoOptions, describe},
+    next_epoch::{MemberSecrets, NextPublic},
+    stage::{Proposed, apply_proposals},
+};
+
+/// Collects what a commit is to do. Made by [`Group::commit`].
+///
+/// Unless told otherwise it covers every valid proposal received in this epoch (RFC 9420 section 12.4), renews the
+/// committer's keys by a path, and puts the ratchet tree into the Welcome.
+#[must_use = "a commit is made by `build`"]
+pub struct CommitBuilder<'g> {
+    group: &'g mut Group,
+    by_value: Vec<Proposal>,
+    psks: Vec<PskSource>,
+    pending: Pending,
+    path: bool,
+    welcome_tree: bool,
+    authenticated_data: Vec<u8>,
+    pub(crate) creation: Option<ResumptionPskUsage>,
+}
+
+/// Which received proposals the commit covers.
+enum Pending {
+    All,
+    Only(Vec<ProposalRef>),
+}
+
+impl<'g> CommitBuilder<'g> {
+    pub(crate) fn new(group: &'g mut Group) -> Self {
+        Self {
+            group,
+            by_value: Vec::new(),
+            psks: Vec::new(),
+            pending: Pending::All,
+            path: true,
+            welcome_tree: true,
+            authenticated_data: Vec::new(),
+            creation: None,
+        }
+    }
+
+    /// Adds a member.
+    #[allow(clippy::should_implement_trait, reason = "`a + b` is not what is meant")]
+    pub fn add(mut self, key_package: KeyPackage) -> Self {
+        self.by_value.push(Proposal::Add(Box::new(Add { key_package })));
+        self
+    }
+
+    /// Removes the member at a leaf.
+    pub fn remove(mut self, removed: LeafIndex) -> Self {
+        self.by_value.push(Proposal::Remove(Remove { removed }));
+        self
+    }
+
+    /// Mixes a pre-shared key into the next epoch. Every other member, and every joiner, needs it too.
+    pub fn psk(mut self, source: PskSource) -> Self {
+        self.psks.push(source);
+        self
+    }
+
+    /// Replaces all extensions of the group.
+    pub fn extensions(mut self, extensions: Extensions) -> Self {
+        let proposal = GroupContextExtensions { extensions };
+        self.by_value.push(Proposal::GroupContextExtensions(proposal));
+        self
+    }
+
+    /// Any proposal by value.
+    pub fn proposal(mut self, proposal: Proposal) -> Self {
+        self.by_value.push(proposal);
+        self
+    }
+
+    /// Covers none of the proposals received.
+    pub fn without_received(mut self) -> Self {
+        self.pending = Pending::Only(Vec::new());
+        self
+    }
+
+    /// Covers exactly these of the proposals received.
+    pub fn only_received(mut self, references: Vec<ProposalRef>) -> Self {
+        self.pending = Pending::Only(references);
+        self
+    }
+
+    /// Leaves the path out where RFC 9420 section 12.4 permits it: the committer's keys stay as they are.
+    ///
+    /// A commit without a path is cheaper, and heals nothing.
+    pub fn omit_path(mut self) -> Self {
+        self.path = false;
+        self
+    }
+
+    /// Whether the Welcome carries the ratchet tree. Without it joiners get the tree elsewhere, for example
+    /// from the delivery service.
+    pub fn welcome_tree(mut self, inside: bool) -> Self {
+        self.welcome_tree = inside;
+        self
+    }
+
+    /// Data of the application to authenticate with the commit.
+    pub fn authenticated_data(mut self, data: Vec<u8>) -> Self {
+        self.authenticated_data = data;
+        self
+    }
+
+    /// Builds the commit.
+    ///
+    /// The group stays in its epoch; it moves on with [`Group::confirm`], when the delivery service has accepted the
+    /// commit. Dropping the result is all there is to giving it up. With [`HandshakeFormat::Private`] one key of the
+    /// group's own handshake ratchet is spent.
+    ///
+    /// # Errors
+    /// [`CommitError::Invalid`] names the rule that the commit would break.
+    pub fn build(
+        self,
+        rng: &mut dyn CryptoRng,
+        now: UnixTime,
+    ) -> Result<PendingCommit, CommitError> {
+        let Self { group, mut by_value, psks, pending, path, welcome_tree, .. } = self;
+        let (authenticated_data, creation) = (self.authenticated_data, self.creation);
+        let secrets = group.secrets.as_ref().ok_or(CommitError::Inactive)?;
+        let suite = group.state.suite;
+        for proposal in &by_value {
+            if let Proposal::Add(add) = proposal {
+                check_lifetime(&add.key_package.leaf_node, now).map_err(|violation| {
+                    ProposalListViolation::Add(KeyPackageViolation::LeafNode(violation))
+                })?;
+            }
+        }
+        for source in psks {
+            let psk = fresh_psk_id(suite, source, rng);
+            by_value.push(Proposal::PreSharedKey(PreSharedKey { psk }));
+        }
+        let entries = choose(group, by_value, pending, creation, now)?;
+        let committer = Sender::Member(group.own_leaf);
+        let list = group.proposals.resolve(&entries, committer)?;
+        let own = crate::tree::TreeView::leaf(&group.state.tree, group.own_leaf)
+            .ok_or(CommitError::Inactive)?;
+        let wire_format = match group.handshake {
+            HandshakeFormat::Public => WireFormat::PublicMessage,
+            HandshakeFormat::Private => WireFormat::PrivateMessage,
+        };
+        let find_psk = |source: &PskSource| group.find_psk(source);
+        let built = create_commit(
+            CommitInput {
+                state: &group.state,
+                client: &group.client,
+                entries: &entries,
+                proposed: Proposed { list, committer, creation, now },
+                path,
+                leaf: LeafContent {
+                    capabilities: own.capabilities(),
+                    extensions: own.extensions(),
+                },
+                private: Some(&secrets.private),
+                init: secrets.epoch.init(),
+                find_psk: &find_psk,
+                wire_format,
+                authenticated_data,
+                welcome_tree,
+            },
+            rng,
+        )?;
+        protect(group, built, rng)
+    }
+}
+
+/// The entries of the commit: the received proposals to cover, then those by value.
+fn choose(
+    group: &Group,
+    by_value: Vec<Proposal>,
+    pending: Pending,
+    creation: Option<ResumptionPskUsage>,
+    now: UnixTime,
+) -> Result<Vec<ProposalOrRef>, CommitError> {
+    let committer = Sender::Member(group.own_leaf);
+    let holds = |references: &[ProposalRef]| {
+        let mut list: Vec<ListedProposal<'_>> = references
+            .iter()
+            .filter_map(|reference| group.proposals.get(reference))
+            .map(|cached| ListedProposal {
+                proposal: &cached.proposal,
+                sender: cached.sender,
+                by_reference: true,
+            })
+            .collect();
+        let by_value = by_value.iter();
+        list.extend(by_value.map(|proposal| ListedProposal {
+            proposal,
+            sender: committer,
+            by_reference: false,
+        }));
+        let known = list.iter().all(|listed| match listed.proposal {
+            Proposal::PreSharedKey(psk) => group.find_psk(&psk.psk.source).is_some(),
+            _ => true,
+        });
+        let proposed = Proposed { list, committer, creation, now };
+        known && apply_proposals(&group.state, &proposed, group.client.policy()).is_ok()
+    };
+    let references = match pending {
+        Pending::Only(references) => {
+            if references.iter().any(|reference| group.proposals.get(reference).is_none()) {
+                return Err(CommitError::UnknownProposal);
+            }
+            references
+        }
+        Pending::All if group.proposals.len() == 0 => Vec::new(),
+        Pending::All => {
+            let candidates = group.proposals.select(group.own_leaf, &by_value);
+            if holds(&candidates) {
+                candidates
+            } else {
+                // A proposal that is invalid in this group must not keep its members from committing others.
+                let mut kept = Vec::new();
+                for candidate in candidates {
+                    kept.push(candidate);
+                    if !holds(&kept) {
+                        kept.pop();
+                    }
+                }
+                kept
+            }
+        }
+    };
+    let references = references.into_iter().map(ProposalOrRef::Reference);
+    Ok(references.chain(by_value.into_iter().map(ProposalOrRef::Proposal)).collect())
+}
+
+fn protect(
+    group: &mut Group,
+    built: BuiltCommit,
+    rng: &mut dyn CryptoRng,
+) -> Result<PendingCommit, CommitError> {
+    let secrets = group.secrets.as_mut().ok_or(CommitError::Inactive)?;
+    let body = match group.handshake {
+        HandshakeFormat::Public => MlsMessageBody::PublicMessage(protect_public(
+            group.state.suite,
+            built.authenticated,
+            Some(secrets.epoch.membership_key()),
+            &group.state.context_bytes,
+        )?),
+        HandshakeFormat::Private => MlsMessageBody::PrivateMessage(seal_private(
+            &mut secrets.secret_tree,
+            secrets.epoch.sender_data(),
+            &built.authenticated,
+            group.client.options().padding,
+            rng,
+        )?),
+    };
+    Ok(PendingCommit {
+        group_id: group.state.context.group_id.clone(),
+        next: built.next,
+        secrets: built.secrets,
+        commit: MlsMessage(body).to_bytes(),
+        welcome: built.welcome,
+    })
+}
+
+/// A commit of this member that the delivery service has not accepted yet.
+///
+/// It holds the messages to send and the epoch that they start. [`Group::confirm`] puts that epoch into effect.
+#[must_use = "the commit takes effect when it is confirmed"]
+pub struct PendingCommit {
+    pub(crate) group_id: GroupId,
+    pub(crate) next: NextPublic,
+    pub(crate) secrets: MemberSecrets,
+    commit: Vec<u8>,
+    welcome: Option<Vec<u8>>,
+}
+
+impl PendingCommit {
+    /// The commit, for the members.
+    #[must_use]
+    pub fn commit(&self) -> &[u8] {
+        &self.commit
+    }
+
+    /// The Welcome, for those whom the commit adds. It must not reach them before the commit has been accepted.
+    #[must_use]
+    pub fn welcome(&self) -> Option<&[u8]> {
+        self.welcome.as_deref()
+    }
+
+    /// The epoch that the commit starts.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.next.context.epoch
+    }
+
+    /// What the commit changes.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.next.changes
+    }
+
+    /// True when `bytes` is this very commit, as a delivery service sends it back to its sender.
+    #[must_use]
+    pub fn is_echo(&self, bytes: &[u8]) -> bool {
+        self.commit == bytes
+    }
+
+    /// A GroupInfo of the epoch that the commit starts, signed by this member.
+    ///
+    /// # Errors
+    /// [`ExportError::Merge`] when `group` is not in the state that the commit was built on.
+    pub fn group_info(
+        &self,
+        group: &Group,
+        options: GroupInfoOptions,
+    ) -> Result<Vec<u8>, ExportError> {
+        if !self.next.follows(&group.state) {
+            return Err(MergeError::Superseded.into());
+        }
+        let described = Described::Next(&group.state, &self.next);
+        describe(described, group.client.identity(), &self.secrets, options)
+    }
+}
+
+impl std::fmt::Debug for PendingCommit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PendingCommit")
+            .field("group_id", &self.group_id)
+            .field("changes", &self.next.changes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,294 @@
+//! A member's view of a group (RFC 9420 sections 11 and 12).
+
+mod changes;
+mod commit_builder;
+pub(crate) mod create_commit;
+pub(crate) mod group_info;
+pub(crate) mod next_epoch;
+pub(crate) mod past;
+mod process;
+pub(crate) mod proposal_cache;
+mod propose;
+pub(crate) mod psk;
+pub(crate) mod receive;
+pub(crate) mod receive_commit;
+mod snapshot;
+pub(crate) mod stage;
+pub(crate) mod state;
+
+pub use changes::{Changes, EpochChange, Member};
+pub use commit_builder::{CommitBuilder, PendingCommit};
+pub use group_info::GroupInfoOptions;
+pub use process::{Processed, ReceivedMessage, StagedCommit};
+pub use proposal_cache::ReceivedProposal;
+pub use propose::ProposalMessage;
+pub use psk::{MemoryPskStore, NoPsks, PskStore};
+pub use snapshot::SnapshotKey;
+
+pub(crate) use propose::PendingUpdate;
+
+use crate::{
+    client::Client,
+    crypto::{Secret, Suite},
+    error::ExportError,
+    schedule::{EpochAuthenticator, Psk},
+    tree::TreeView,
+    wire::{GroupContext, GroupId, LeafIndex, PskSource, ReInit},
+};
+
+use self::{
+    group_info::{Described, describe},
+    next_epoch::MemberSecrets,
+    past::PastEpochs,
+    proposal_cache::ProposalCache,
+    state::PublicState,
+};
+
+/// How this member sends handshake messages (RFC 9420 section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HandshakeFormat {
+    /// Signed, and readable for a delivery service that validates them.
+    Public,
+    /// Signed and encrypted.
+    #[default]
+    Private,
+}
+
+/// Which handshake messages this member accepts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HandshakePolicy {
+    /// Both formats.
+    #[default]
+    Any,
+    /// Public messages only, as where a delivery service validates what it orders.
+    PublicOnly,
+    /// Private messages only; external commits and external proposals are then refused.
+    PrivateOnly,
+}
+
+impl HandshakePolicy {
+    fn public(self) -> bool {
+        self != Self::PrivateOnly
+    }
+
+    fn private(self) -> bool {
+        self != Self::PublicOnly
+    }
+}
+
+/// A member's state of a group.
+///
+/// Whatever fails leaves the group as it was. Commits, of others and of one's own, are values first: the group moves to
+/// the next epoch only with [`Group::merge`] and [`Group::confirm`], which cannot stop half way.
+pub struct Group {
+    pub(crate) client: Client,
+    pub(crate) state: PublicState,
+    /// Absent once this member has been removed.
+    pub(crate) secrets: Option<MemberSecrets>,
+    pub(crate) own_leaf: LeafIndex,
+    pub(crate) handshake: HandshakeFormat,
+    pub(crate) proposals: ProposalCache,
+    pub(crate) updates: Vec<PendingUpdate>,
+    pub(crate) past: PastEpochs,
+    /// The group that replaces this one, after a commit that covered a ReInit.
+    pub(crate) closed: Option<ReInit>,
+    pub(crate) restored: bool,
+}
+
+impl Group {
+    pub(crate) fn new(
+        client: Client,
+        state: PublicState,
+        secrets: MemberSecrets,
+        own_leaf: LeafIndex,
+    ) -> Self {
+        let handshake = client.options().handshake;
+        Self {
+            client,
+            state,
+            secrets: Some(secrets),
+            own_leaf,
+            handshake,
+            proposals: ProposalCache::default(),
+            updates: Vec::new(),
+            past: PastEpochs::default(),
+            closed: None,
+            restored: false,
+        }
+    }
+
+    /// Starts a commit.
+    pub fn commit(&mut self) -> CommitBuilder<'_> {
+        CommitBuilder::new(self)
+    }
+
+    /// The identifier of the group.
+    #[must_use]
+    pub fn id(&self) -> &GroupId {
+        &self.state.context.group_id
+    }
+
+    /// The number of the present epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.state.context.epoch
+    }
+
+    /// The state that all members share.
+    #[must_use]
+    pub fn context(&self) -> &GroupContext {
+        &self.state.context
+    }
+
+    /// The suite of the group.
+    #[must_use]
+    pub fn suite(&self) -> &'static Suite {
+        self.state.suite
+    }
+
+    /// This member's leaf.
+    #[must_use]
+    pub fn own_leaf(&self) -> LeafIndex {
+        self.own_leaf
+    }
+
+    /// The members, by ascending leaf.
+    pub fn roster(&self) -> impl Iterator<Item = Member> + '_ {
+        self.state.tree.leaves().map(Member::from)
+    }
+
+    /// The member at a leaf.
+    #[must_use]
+    pub fn member(&self, leaf: LeafIndex) -> Option<Member> {
+        self.state.tree.leaf(leaf).map(Member::from)
+    }
+
+    /// The number of members.
+    #[must_use]
+    pub fn member_count(&self) -> u32 {
+        self.state.tree.member_count()
+    }
+
+    /// The leaves that can still be reached from a changed leaf when a committer is chosen: the tree itself, to be read.
+    #[must_use]
+    pub fn tree(&self) -> &dyn TreeView {
+        &self.state.tree
+    }
+
+    /// False once this member has been removed or the group has been closed by a ReInit.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.secrets.is_some() && self.closed.is_none()
+    }
+
+    /// The group that takes the place of this one, once a commit has covered a ReInit.
+    #[must_use]
+    pub fn reinit(&self) -> Option<&ReInit> {
+        self.closed.as_ref()
+    }
+
+    /// True from [`Client::restore`](crate::Client::restore) to the next commit.
+    ///
+    /// What was sent after the snapshot is not known. Keys whose counters are not part of the snapshot, such as media keys,
+    /// must not be used for sending until an epoch has begun after the restore.
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.restored
+    }
+
+    /// How this member sends handshake messages.
+    #[must_use]
+    pub fn handshake_format(&self) -> HandshakeFormat {
+        self.handshake
+    }
+
+    /// Changes how this member sends handshake messages.
+    pub fn set_handshake_format(&mut self, format: HandshakeFormat) {
+        self.handshake = format;
+    }
+
+    /// `MLS-Exporter`: a secret of `length` bytes that all members of this epoch can derive (RFC 9420 section 8.5).
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal, [`ExportError::Schedule`] beyond 255 `Nh` bytes.
+    pub fn export(
+        &self,
+        label: &str,
+        context: &[u8],
+        length: usize,
+    ) -> Result<Secret, ExportError> {
+        let secrets = self.secrets.as_ref().ok_or(ExportError::Inactive)?;
+        Ok(secrets.epoch.export(label, context, length)?)
+    }
+
+    /// A value that is equal for two members exactly when they agree on the epoch (RFC 9420 section 8.7).
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal.
+    pub fn epoch_authenticator(&self) -> Result<&EpochAuthenticator, ExportError> {
+        Ok(self.secrets.as_ref().ok_or(ExportError::Inactive)?.epoch.epoch_authenticator())
+    }
+
+    /// The resumption key of the present epoch (RFC 9420 section 8.6).
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal.
+    pub fn resumption_psk(&self) -> Result<Psk, ExportError> {
+        Ok(self.secrets.as_ref().ok_or(ExportError::Inactive)?.epoch.resumption_psk().to_psk())
+    }
+
+    /// The ratchet tree, as the content of a `ratchet_tree` extension (RFC 9420 section 12.4.3.3).
+    #[must_use]
+    pub fn ratchet_tree(&self) -> Vec<u8> {
+        self.state.tree.encode_tree()
+    }
+
+    /// A GroupInfo of the present epoch, signed by this member, as a message.
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal.
+    pub fn group_info(&self, options: GroupInfoOptions) -> Result<Vec<u8>, ExportError> {
+        let secrets = self.secrets.as_ref().ok_or(ExportError::Inactive)?;
+        describe(Described::Present(&self.state), self.client.identity(), secrets, options)
+    }
+
+    /// The proposals received or sent in this epoch, in order of arrival.
+    pub fn proposals(&self) -> impl Iterator<Item = &ReceivedProposal> {
+        self.proposals.iter()
+    }
+
+    /// Forgets the proposals of this epoch. A commit that refers to one of them cannot be processed any more.
+    pub fn clear_proposals(&mut self) {
+        self.proposals.clear();
+        self.updates.clear();
+    }
+
+    /// Looks a PSK up: resumption keys of this group among the epochs that are kept, all others in the application's store.
+    pub(crate) fn find_psk(&self, source: &PskSource) -> Option<Psk> {
+        if let PskSource::Resumption { psk_group_id, psk_epoch, .. } = source
+            && *psk_group_id == self.state.context.group_id
+        {
+            let own = if *psk_epoch == self.state.context.epoch {
+                self.secrets.as_ref().map(|secrets| secrets.epoch.resumption_psk().to_psk())
+            } else {
+                self.past.resumption(*psk_epoch)
+            };
+            if own.is_some() {
+                return own;
+            }
+        }
+        psk::from_store(&*self.client.options().psks, source)
+    }
+}
+
+impl std::fmt::Debug for Group {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Group")
+            .field("id", self.id())
+            .field("epoch", &self.epoch())
+            .field("own_leaf", &self.own_leaf)
+            .field("members", &self.member_count())
+            .field("active", &self.is_active())
+            .finish_non_exhaustive()
+    }
+}

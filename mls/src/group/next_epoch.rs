@@ -1,0 +1,179 @@
+//! The epoch that a commit starts, complete and not yet in effect.
+
+use crate::{
+    codec::Encode,
+    crypto::Suite,
+    schedule::{
+        CommitSecret, EpochSecrets, InitSecret, InterimTranscriptHash, JoinerSecret, PskSecret,
+        RatchetLimits, ScheduleError, SecretTree, SecretTreeError, WelcomeKeys,
+    },
+    tree::{StagedTree, TreePrivateKeys},
+    wire::{ConfirmationTag, GroupContext, LeafIndex},
+};
+
+use super::{changes::Changes, state::PublicState};
+
+/// What everybody can compute of the next epoch.
+pub(crate) struct NextPublic {
+    pub(crate) tree: StagedTree,
+    pub(crate) context: GroupContext,
+    pub(crate) context_bytes: Vec<u8>,
+    pub(crate) interim: InterimTranscriptHash,
+    pub(crate) confirmation_tag: ConfirmationTag,
+    pub(crate) changes: Changes,
+}
+
+impl NextPublic {
+    pub(crate) fn new(
+        suite: &'static Suite,
+        tree: StagedTree,
+        context: GroupContext,
+        confirmation_tag: ConfirmationTag,
+        changes: Changes,
+    ) -> Self {
+        let interim = InterimTranscriptHash::compute(
+            suite,
+            &context.confirmed_transcript_hash,
+            &confirmation_tag,
+        );
+        let context_bytes = context.to_bytes();
+        Self { tree, context, context_bytes, interim, confirmation_tag, changes }
+    }
+
+    /// True when it was made on exactly this state.
+    pub(crate) fn follows(&self, state: &PublicState) -> bool {
+        self.context.epoch == state.context.epoch.saturating_add(1)
+            && self.tree.belongs_to(&state.tree)
+    }
+
+    /// Puts the epoch into effect. The caller has checked that it [follows](Self::follows) the state.
+    pub(crate) fn apply(self, state: &mut PublicState) -> Changes {
+        state.tree.apply(self.tree);
+        state.context = self.context;
+        state.context_bytes = self.context_bytes;
+        state.interim = self.interim;
+        state.confirmation_tag = self.confirmation_tag;
+        self.changes
+    }
+}
+
+/// What only a member can compute of an epoch.
+pub(crate) struct MemberSecrets {
+    pub(crate) private: TreePrivateKeys,
+    pub(crate) epoch: EpochSecrets,
+    pub(crate) secret_tree: SecretTree,
+}
+
+/// What the key schedule of the next epoch starts from.
+pub(crate) struct ScheduleInput<'a> {
+    pub(crate) suite: &'static Suite,
+    pub(crate) init: &'a InitSecret,
+    pub(crate) commit_secret: CommitSecret,
+    pub(crate) psk_secret: &'a PskSecret,
+    pub(crate) context: &'a [u8],
+    pub(crate) tree_width: u32,
+    pub(crate) own_leaf: LeafIndex,
+    pub(crate) limits: RatchetLimits,
+}
+
+/// The key schedule of the next epoch, carried out.
+pub(crate) struct Advanced {
+    pub(crate) epoch: EpochSecrets,
+    pub(crate) secret_tree: SecretTree,
+    /// For those whom the commit adds.
+    pub(crate) joiner: JoinerSecret,
+    pub(crate) welcome: WelcomeKeys,
+}
+
+/// Why the key schedule did not come to an end.
+#[derive(Debug)]
+pub(crate) enum ScheduleFailure {
+    Schedule(ScheduleError),
+    SecretTree(SecretTreeError),
+}
+
+impl From<ScheduleError> for ScheduleFailure {
+    fn from(error: ScheduleError) -> Self {
+        Self::Schedule(error)
+    }
+}
+
+impl From<SecretTreeError> for ScheduleFailure {
+    fn from(error: SecretTreeError) -> Self {
+        Self::SecretTree(error)
+    }
+}
+
+impl ScheduleInput<'_> {
+    /// From init secret and commit secret to the secrets of the epoch (RFC 9420 section 8).
+    pub(crate) fn advance(self) -> Result<Advanced, ScheduleFailure> {
+        let joiner = self.init.joiner(self.suite, &self.commit_secret, self.context)?;
+        let for_joiners = JoinerSecret::from_slice(joiner.as_bytes());
+        let derived = derive_epoch(
+            self.suite,
+            joiner,
+            self.psk_secret,
+            self.context,
+            self.tree_width,
+            self.own_leaf,
+            self.limits,
+        )?;
+        Ok(Advanced {
+            epoch: derived.epoch,
+            secret_tree: derived.secret_tree,
+            joiner: for_joiners,
+            welcome: derived.welcome,
+        })
+    }
+}
+
+/// What follows from a joiner secret.
+pub(crate) struct DerivedEpoch {
+    pub(crate) epoch: EpochSecrets,
+    pub(crate) secret_tree: SecretTree,
+    pub(crate) welcome: WelcomeKeys,
+}
+
+/// From the joiner secret to the secrets of the epoch (RFC 9420 section 8).
+pub(crate) fn derive_epoch(
+    suite: &'static Suite,
+    joiner: JoinerSecret,
+    psk_secret: &PskSecret,
+    context: &[u8],
+    tree_width: u32,
+    own_leaf: LeafIndex,
+    limits: RatchetLimits,
+) -> Result<DerivedEpoch, ScheduleFailure> {
+    let member = joiner.member(suite, psk_secret);
+    let welcome = member.welcome(suite)?.keys(suite)?;
+    let derived = member.epoch(suite, context)?.derive(suite)?;
+    let secret_tree = SecretTree::new(suite, derived.encryption, tree_width, own_leaf, limits)?;
+    Ok(DerivedEpoch { epoch: derived.secrets, secret_tree, welcome })
+}
+
+macro_rules! from_schedule_failure {
+    ($($error:ty),*) => {$(
+        impl From<ScheduleFailure> for $error {
+            fn from(failure: ScheduleFailure) -> Self {
+                match failure {
+                    ScheduleFailure::Schedule(error) => error.into(),
+                    ScheduleFailure::SecretTree(error) => error.into(),
+                }
+            }
+        }
+        impl From<super::psk::PskFailure> for $error {
+            fn from(failure: super::psk::PskFailure) -> Self {
+                match failure {
+                    super::psk::PskFailure::Schedule(error) => error.into(),
+                    super::psk::PskFailure::Unknown(source) => Self::PskUnknown(source),
+                }
+            }
+        }
+    )*};
+}
+
+from_schedule_failure!(
+    crate::error::CommitError,
+    crate::error::JoinError,
+    crate::error::ProcessError
+);

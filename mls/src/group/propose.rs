@@ -1,0 +1,263 @@
+//! Proposals of a member (RFC 9420 section 12.1).
+
+use std::sync::Arc;
+
+use crate::{
+    codec::Encode,
+    crypto::{CryptoRng, KemPrivateKey},
+    error::{CommitError, ExportError},
+    framing::{proposal_ref, protect_public, seal_private, sign},
+    tree::TreeView,
+    validation::{
+        KeyPackageViolation, ProposalListViolation, check_key_package, check_lifetime,
+        check_sender_may_propose,
+    },
+    wire::{
+        Add, AuthenticatedContent, Content, Extensions, FramedContent, GroupContextExtensions,
+        HpkePublicKey, KeyPackage, LeafIndex, LeafNode, LeafNodeSource, MlsMessage, MlsMessageBody,
+        PreSharedKey, Proposal, ProposalRef, PskSource, Remove, Sender, Signature, UnixTime,
+        Update, WireFormat,
+    },
+};
+
+use super::{
+    Group, HandshakeFormat, create_commit::fresh_psk_id, proposal_cache::ReceivedProposal,
+};
+
+/// A proposal to send to the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the proposal takes effect when it is sent, and covered by a commit"]
+pub struct ProposalMessage {
+    /// The message.
+    pub message: Vec<u8>,
+    /// How a commit refers to it.
+    pub reference: ProposalRef,
+}
+
+/// The private key of an Update that has been proposed, until a commit decides about it.
+pub(crate) struct PendingUpdate {
+    pub(crate) public: HpkePublicKey,
+    pub(crate) key: Arc<dyn KemPrivateKey>,
+}
+
+impl Group {
+    /// Proposes to add a member.
+    ///
+    /// # Errors
+    /// [`CommitError::Invalid`] when the key package is not valid here.
+    pub fn propose_add(
+        &mut self,
+        key_package: KeyPackage,
+        rng: &mut dyn CryptoRng,
+        now: UnixTime,
+    ) -> Result<ProposalMessage, CommitError> {
+        let check = self.client.policy().leaf_check(self.state.suite, now);
+        check_key_package(&key_package, &check).map_err(ProposalListViolation::Add)?;
+        check_lifetime(&key_package.leaf_node, now).map_err(|violation| {
+            ProposalListViolation::Add(KeyPackageViolation::from(violation))
+        })?;
+        self.propose(Proposal::Add(Box::new(Add { key_package })), rng)
+    }
+
+    /// Proposes to renew the encryption key of this member's leaf.
+    ///
+    /// # Errors
+    /// [`CommitError::Crypto`] when a key cannot be made.
+    pub fn propose_update(
+        &mut self,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        let key: Arc<dyn KemPrivateKey> = Arc::from(self.state.suite.kem.generate(rng)?);
+        let public = HpkePublicKey::from(key.public());
+        let own = self.state.tree.leaf(self.own_leaf).ok_or(CommitError::Inactive)?;
+        let identity = self.client.identity();
+        let mut leaf_node = LeafNode {
+            encryption_key: public.clone(),
+            signature_key: identity.public(),
+            credential: identity.credential().clone(),
+            capabilities: own.capabilities(),
+            source: LeafNodeSource::Update,
+            extensions: own.extensions(),
+            signature: Signature::default(),
+        };
+        identity.sign_leaf(
+            self.state.suite,
+            &mut leaf_node,
+            &self.state.context.group_id,
+            self.own_leaf,
+        )?;
+        let message = self.propose(Proposal::Update(Box::new(Update { leaf_node })), rng)?;
+        self.updates.push(PendingUpdate { public, key });
+        Ok(message)
+    }
+
+    /// Proposes to remove the member at a leaf, which may be this one's own: that is how to leave.
+    ///
+    /// # Errors
+    /// [`CommitError::Invalid`] when no member is there.
+    pub fn propose_remove(
+        &mut self,
+        removed: LeafIndex,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        if self.state.tree.leaf(removed).is_none() {
+            return Err(ProposalListViolation::RemovedLeafBlank(removed).into());
+        }
+        self.propose(Proposal::Remove(Remove { removed }), rng)
+    }
+
+    /// Proposes to mix a pre-shared key into the next epoch.
+    ///
+    /// # Errors
+    /// [`CommitError::PskUnknown`] when this member does not have it.
+    pub fn propose_psk(
+        &mut self,
+        source: PskSource,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        if self.find_psk(&source).is_none() {
+            return Err(CommitError::PskUnknown(source));
+        }
+        let psk = fresh_psk_id(self.state.suite, source, rng);
+        self.propose(Proposal::PreSharedKey(PreSharedKey { psk }), rng)
+    }
+
+    /// Proposes to replace all extensions of the group.
+    ///
+    /// # Errors
+    /// Those of [`Group::propose`].
+    pub fn propose_extensions(
+        &mut self,
+        extensions: Extensions,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        let proposal = GroupContextExtensions { extensions };
+        self.propose(Proposal::GroupContextExtensions(proposal), rng)
+    }
+
+    /// Sends any proposal as it is. An Update made elsewhere cannot be used: its private key would be missing.
+    ///
+    /// # Errors
+    /// [`CommitError::Invalid`] when a member may not propose it, [`CommitError::Inactive`] after removal.
+    pub fn propose(
+        &mut self,
+        proposal: Proposal,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        let sender = Sender::Member(self.own_leaf);
+        check_sender_may_propose(sender, &proposal)?;
+        if self.proposals.len() >= self.client.options().max_proposals {
+            return Err(CommitError::TooManyProposals);
+        }
+        let authenticated = self.sign_content(Content::Proposal(proposal.clone()), Vec::new())?;
+        let reference = proposal_ref(self.state.suite, &authenticated)?;
+        let message = self.protect_content(authenticated, rng)?;
+        self.proposals.insert(ReceivedProposal {
+            reference: reference.clone(),
+            sender,
+            proposal,
+            authenticated_data: Vec::new(),
+        });
+        Ok(ProposalMessage { message, reference })
+    }
+
+    /// Encrypts application data to the members of the present epoch.
+    ///
+    /// A snapshot taken before this call and restored after it would use the same key again: save first, then send.
+    ///
+    /// # Errors
+    /// [`ExportError::ProposalsPending`] while proposals wait for a commit, [`ExportError::Inactive`] after removal.
+    pub fn protect(
+        &mut self,
+        data: &[u8],
+        authenticated_data: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, ExportError> {
+        if self.proposals.len() > 0 {
+            return Err(ExportError::ProposalsPending);
+        }
+        let secrets = self.secrets.as_mut().filter(|_| self.closed.is_none());
+        let secrets = secrets.ok_or(ExportError::Inactive)?;
+        let content = FramedContent {
+            group_id: self.state.context.group_id.clone(),
+            epoch: self.state.context.epoch,
+            sender: Sender::Member(self.own_leaf),
+            authenticated_data: authenticated_data.to_vec(),
+            content: Content::Application(data.to_vec()),
+        };
+        let authenticated = sign(
+            self.state.suite,
+            WireFormat::PrivateMessage,
+            content,
+            &self.state.context_bytes,
+            self.client.identity().signer(),
+        )?
+        .finish()?;
+        let message = seal_private(
+            &mut secrets.secret_tree,
+            secrets.epoch.sender_data(),
+            &authenticated,
+            self.client.options().padding,
+            rng,
+        )?;
+        Ok(MlsMessage(MlsMessageBody::PrivateMessage(message)).to_bytes())
+    }
+
+    fn sign_content(
+        &self,
+        content: Content,
+        authenticated_data: Vec<u8>,
+    ) -> Result<AuthenticatedContent, CommitError> {
+        if !self.is_active() {
+            return Err(CommitError::Inactive);
+        }
+        let wire_format = match self.handshake {
+            HandshakeFormat::Public => WireFormat::PublicMessage,
+            HandshakeFormat::Private => WireFormat::PrivateMessage,
+        };
+        let content = FramedContent {
+            group_id: self.state.context.group_id.clone(),
+            epoch: self.state.context.epoch,
+            sender: Sender::Member(self.own_leaf),
+            authenticated_data,
+            content,
+        };
+        let signer = self.client.identity().signer();
+        let context = &self.state.context_bytes;
+        Ok(sign(self.state.suite, wire_format, content, context, signer)?.finish()?)
+    }
+
+    fn protect_content(
+        &mut self,
+        authenticated: AuthenticatedContent,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Vec<u8>, CommitError> {
+        let secrets = self.secrets.as_mut().ok_or(CommitError::Inactive)?;
+        let body = match self.handshake {
+            HandshakeFormat::Public => MlsMessageBody::PublicMessage(protect_public(
+                self.state.suite,
+                authenticated,
+                Some(secrets.epoch.membership_key()),
+                &self.state.context_bytes,
+            )?),
+            HandshakeFormat::Private => MlsMessageBody::PrivateMessage(seal_private(
+                &mut secrets.secret_tree,
+                secrets.epoch.sender_data(),
+                &authenticated,
+                self.client.options().padding,
+                rng,
+            )?),
+        };
+        Ok(MlsMessage(body).to_bytes())
+    }
+
+    /// The private key of this member's own Update, when a commit covers one.
+    pub(crate) fn committed_update(
+        &self,
+        updates: &[(LeafIndex, &LeafNode)],
+    ) -> Option<Arc<dyn KemPrivateKey>> {
+        let (_, own) = updates.iter().find(|(leaf, _)| *leaf == self.own_leaf)?;
+        let pending = self.updates.iter().find(|update| update.public == own.encryption_key)?;
+        Some(Arc::clone(&pending.key))
+    }
+}

@@ -1,0 +1,102 @@
+//! Verifying who sent a handshake message (RFC 9420 sections 6.1, 12.1), shared by members and delivery services.
+
+use crate::{
+    crypto::VerifyingKey,
+    error::ProcessError,
+    framing::{FramingError, VerifiedContent},
+    tree::TreeView,
+    validation::{ProposalListViolation, SignedPlace, check_key_package, check_sender_may_propose},
+    wire::{Content, FramedContent, GroupId, Proposal, Sender, UnixTime},
+};
+
+use super::{
+    proposal_cache::ReceivedProposal,
+    state::{Policy, PublicState},
+};
+
+impl PublicState {
+    /// A message of this group and epoch, or the error that says which it is of.
+    pub(crate) fn check_addressed(
+        &self,
+        group_id: &GroupId,
+        epoch: u64,
+    ) -> Result<(), ProcessError> {
+        let current = self.context.epoch;
+        if *group_id != self.context.group_id {
+            Err(ProcessError::OtherGroup)
+        } else if epoch < current {
+            Err(ProcessError::StaleEpoch { message: epoch, current })
+        } else if epoch > current {
+            Err(ProcessError::FutureEpoch { message: epoch, current })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The key that the content must be signed with (section 6.1).
+    pub(crate) fn signature_key_of(
+        &self,
+        content: &FramedContent,
+    ) -> Result<Box<dyn VerifyingKey>, ProcessError> {
+        let key = match (content.sender, &content.content) {
+            (Sender::Member(leaf), _) => {
+                let leaf = self.tree.leaf(leaf).ok_or(ProcessError::UnknownSender)?;
+                return self.parse_key(leaf.signature_key());
+            }
+            (Sender::External(index), _) => {
+                let senders = self.external_senders().ok_or(ProcessError::UnknownSender)?;
+                let index = usize::try_from(index).map_err(|_| ProcessError::UnknownSender)?;
+                let sender = senders.0.into_iter().nth(index);
+                sender.ok_or(ProcessError::UnknownSender)?.signature_key
+            }
+            (Sender::NewMemberProposal, Content::Proposal(Proposal::Add(add))) => {
+                add.key_package.leaf_node.signature_key.clone()
+            }
+            (Sender::NewMemberCommit, Content::Commit(commit)) => match &commit.path {
+                Some(path) => path.leaf_node.signature_key.clone(),
+                None => return Err(ProposalListViolation::PathMissing.into()),
+            },
+            (sender, _) => return Err(FramingError::ContentNotAllowed(sender).into()),
+        };
+        self.parse_key(key.as_bytes())
+    }
+
+    fn parse_key(&self, key: &[u8]) -> Result<Box<dyn VerifyingKey>, ProcessError> {
+        let key = self.suite.signature.verifying_key(key);
+        key.map_err(|_| FramingError::InvalidSignature.into())
+    }
+
+    /// What can be said of a proposal by itself, when it is received (section 12.1). What depends on the other proposals
+    /// of a commit is checked with the commit.
+    pub(crate) fn check_proposal(
+        &self,
+        verified: &VerifiedContent,
+        proposal: &Proposal,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<ReceivedProposal, ProcessError> {
+        let content = verified.content();
+        let invalid = ProcessError::InvalidProposal;
+        check_sender_may_propose(content.sender, proposal).map_err(invalid)?;
+        let check = policy.leaf_check(self.suite, now);
+        match (proposal, content.sender) {
+            (Proposal::Add(add), _) => check_key_package(&add.key_package, &check)
+                .map_err(|violation| invalid(violation.into()))?,
+            (Proposal::Update(update), Sender::Member(leaf)) => {
+                let old = self.tree.leaf(leaf).ok_or(ProcessError::UnknownSender)?;
+                let place = SignedPlace::Update(&self.context.group_id, leaf);
+                check
+                    .check(&update.leaf_node, place)
+                    .and_then(|_| check.check_replacement(old, &update.leaf_node))
+                    .map_err(|violation| invalid(ProposalListViolation::Update(violation)))?;
+            }
+            _ => {}
+        }
+        Ok(ReceivedProposal {
+            reference: verified.proposal_ref()?,
+            sender: content.sender,
+            proposal: proposal.clone(),
+            authenticated_data: content.authenticated_data.clone(),
+        })
+    }
+}

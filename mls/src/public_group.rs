@@ -1,0 +1,411 @@
+//! Following a group from its public messages alone, as a delivery service does.
+
+use std::sync::Arc;
+
+use crate::{
+    codec::Decode,
+    crypto::Suite,
+    error::{JoinError, MergeError, ProcessError},
+    framing::{FramingError, ReceivedPublicMessage},
+    group::{
+        Changes, EpochChange, Member, ReceivedProposal,
+        next_epoch::NextPublic,
+        proposal_cache::ProposalCache,
+        receive_commit::check_commit,
+        state::{Policy, PublicState},
+    },
+    tree::{LeafRef, TreeView},
+    validation::{
+        CredentialValidator, GroupInfoViolation, GroupRules, KeyPackageViolation, NoFurtherRules,
+        check_group_info_signature, check_key_package, check_lifetime,
+    },
+    wire::{
+        ConfirmationTag, Content, ExtensionType, GroupContext, GroupId, KeyPackage, KeyPackageRef,
+        LeafIndex, MlsMessage, MlsMessageBody, ProposalRef, UnixTime,
+    },
+};
+
+/// How a delivery service validates. It has to decide like the members, or it orders commits that they refuse.
+#[derive(Clone)]
+pub struct PublicGroupOptions {
+    /// Decides which credentials are accepted.
+    pub validator: Arc<dyn CredentialValidator>,
+    /// Rules of the application on commits.
+    pub rules: Arc<dyn GroupRules>,
+    /// The longest lifetime of a key package that is accepted, in seconds.
+    pub max_lifetime: Option<u64>,
+    /// How many proposals of one epoch are kept.
+    pub max_proposals: usize,
+}
+
+impl PublicGroupOptions {
+    /// The defaults of [`ClientOptions`](crate::ClientOptions), without rules of the application.
+    pub fn new(validator: impl CredentialValidator + 'static) -> Self {
+        Self {
+            validator: Arc::new(validator),
+            rules: Arc::new(NoFurtherRules),
+            max_lifetime: Some(400 * 86_400),
+            max_proposals: 4096,
+        }
+    }
+}
+
+/// The public state of a group: roster, context, tree.
+///
+/// It validates what members send in public messages by the same rules as a member does. Without the group's secrets
+/// three things stay unchecked, and a member checks them: the membership tag of a message (the signature shows
+/// which leaf's key signed it), the confirmation tag of a commit, and whether the path secrets in a commit open.
+pub struct PublicGroup {
+    state: PublicState,
+    policy: Policy,
+    proposals: ProposalCache,
+    max_proposals: usize,
+}
+
+/// What a message turned out to be.
+#[derive(Debug)]
+#[must_use]
+pub enum PublicProcessed {
+    /// A proposal; [`PublicGroup::store_proposal`] keeps it for the commits that refer to it.
+    Proposal(ReceivedProposal),
+    /// A commit; [`PublicGroup::merge`] puts it into effect.
+    Commit(Box<StagedPublicCommit>),
+}
+
+/// A commit that is valid by all public rules.
+#[must_use = "the commit takes effect when it is merged"]
+pub struct StagedPublicCommit {
+    group_id: GroupId,
+    next: NextPublic,
+}
+
+impl StagedPublicCommit {
+    /// What the commit changes.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.next.changes
+    }
+
+    /// The epoch that the commit starts.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.next.context.epoch
+    }
+
+    /// The state of the group in that epoch.
+    #[must_use]
+    pub fn context(&self) -> &GroupContext {
+        &self.next.context
+    }
+
+    /// Checks that a GroupInfo describes the epoch that this commit starts. `group` is the one that staged the commit.
+    ///
+    /// # Errors
+    /// [`GroupInfoViolation`].
+    pub fn check_group_info(
+        &self,
+        group: &PublicGroup,
+        message: &[u8],
+    ) -> Result<CheckedGroupInfo, GroupInfoViolation> {
+        let view = self.next.tree.view(&group.state.tree);
+        let expected = Expected {
+            suite: group.state.suite,
+            context: &self.next.context,
+            confirmation_tag: &self.next.confirmation_tag,
+        };
+        expected.check(message, |leaf| view.leaf(leaf).map(LeafRef::to_leaf_node))
+    }
+
+    /// Checks that a Welcome is for exactly those whom the commit adds by key package. Whether it opens is for them
+    /// to find out.
+    ///
+    /// # Errors
+    /// [`WelcomeMismatch`].
+    pub fn check_welcome(&self, message: &[u8]) -> Result<(), WelcomeMismatch> {
+        let Ok(MlsMessage(MlsMessageBody::Welcome(welcome))) = MlsMessage::from_bytes(message)
+        else {
+            return Err(WelcomeMismatch::NotAWelcome);
+        };
+        if welcome.cipher_suite != self.next.context.cipher_suite {
+            return Err(WelcomeMismatch::CipherSuite);
+        }
+        let mut named: Vec<&KeyPackageRef> =
+            welcome.secrets.iter().map(|entry| &entry.new_member).collect();
+        let mut added: Vec<&KeyPackageRef> = self.next.changes.welcomed.iter().collect();
+        named.sort_unstable();
+        added.sort_unstable();
+        if named == added { Ok(()) } else { Err(WelcomeMismatch::Joiners) }
+    }
+}
+
+impl std::fmt::Debug for StagedPublicCommit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StagedPublicCommit")
+            .field("group_id", &self.group_id)
+            .field("changes", &self.next.changes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A Welcome does not fit the commit that it came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WelcomeMismatch {
+    /// The bytes are not a Welcome.
+    #[error("not a welcome")]
+    NotAWelcome,
+    /// The suite is not that of the group.
+    #[error("the cipher suite of the welcome is not that of the group")]
+    CipherSuite,
+    /// It leaves out somebody whom the commit adds, or names somebody else.
+    #[error("the welcome is not for exactly those whom the commit adds")]
+    Joiners,
+}
+
+/// A GroupInfo that describes the state that it was compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckedGroupInfo {
+    /// The member who signed it.
+    pub signer: LeafIndex,
+    /// True when it carries the ratchet tree.
+    pub has_tree: bool,
+    /// True when it carries an external public key. That the key is the group's is for members to check.
+    pub has_external_pub: bool,
+}
+
+/// What a GroupInfo must say.
+struct Expected<'a> {
+    suite: &'static Suite,
+    context: &'a GroupContext,
+    confirmation_tag: &'a ConfirmationTag,
+}
+
+impl Expected<'_> {
+    fn check(
+        &self,
+        message: &[u8],
+        leaf_at: impl Fn(LeafIndex) -> Option<crate::wire::LeafNode>,
+    ) -> Result<CheckedGroupInfo, GroupInfoViolation> {
+        let Ok(MlsMessage(MlsMessageBody::GroupInfo(info))) = MlsMessage::from_bytes(message)
+        else {
+            return Err(GroupInfoViolation::NotAGroupInfo);
+        };
+        if info.group_context != *self.context || info.confirmation_tag != *self.confirmation_tag {
+            return Err(GroupInfoViolation::OtherState);
+        }
+        check_group_info_signature(
+            self.suite,
+            &info,
+            leaf_at(info.signer).map(|leaf| leaf.signature_key).as_ref(),
+        )?;
+        let has = |kind| info.extensions.find(kind).is_some();
+        Ok(CheckedGroupInfo {
+            signer: info.signer,
+            has_tree: has(ExtensionType::RATCHET_TREE),
+            has_external_pub: has(ExtensionType::EXTERNAL_PUB),
+        })
+    }
+}
+
+impl PublicGroup {
+    /// Starts from a GroupInfo, in whichever epoch it is. `tree` is the ratchet tree for one that does not carry it.
+    ///
+    /// Verifies the signature, the tree hash and the tree with all its leaves. Lifetimes are not compared with the
+    /// clock, so that a service can start again from what it stored.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn new(
+        suite: &'static Suite,
+        group_info: &[u8],
+        tree: Option<&[u8]>,
+        options: PublicGroupOptions,
+        now: UnixTime,
+    ) -> Result<Self, JoinError> {
+        let MlsMessage(MlsMessageBody::GroupInfo(info)) = MlsMessage::from_bytes(group_info)?
+        else {
+            return Err(JoinError::WrongKind);
+        };
+        if info.group_context.cipher_suite != suite.id {
+            return Err(JoinError::CipherSuite);
+        }
+        let policy = Policy {
+            validator: options.validator,
+            rules: options.rules,
+            max_lifetime: options.max_lifetime,
+        };
+        let state = PublicState::from_group_info(suite, &info, tree, &policy, now)?;
+        let proposals = ProposalCache::default();
+        Ok(Self { state, policy, proposals, max_proposals: options.max_proposals })
+    }
+
+    /// Judges a message. Nothing is kept: the caller stores a proposal or merges a commit when it has decided to order it.
+    ///
+    /// # Errors
+    /// [`ProcessError`]; a private handshake message gives [`ProcessError::HandshakeFormat`].
+    pub fn process(&self, bytes: &[u8], now: UnixTime) -> Result<PublicProcessed, ProcessError> {
+        let MlsMessage(body) = MlsMessage::from_bytes(bytes)?;
+        let message = match body {
+            MlsMessageBody::PublicMessage(message) => message,
+            MlsMessageBody::PrivateMessage(_) => return Err(ProcessError::HandshakeFormat),
+            _ => return Err(ProcessError::WrongKind),
+        };
+        self.state.check_addressed(&message.content.group_id, message.content.epoch)?;
+        let (suite, context) = (self.state.suite, &self.state.context_bytes);
+        let received = ReceivedPublicMessage::new(suite, message, context)?;
+        let unverified = received.without_membership_check();
+        let key = self.state.signature_key_of(unverified.content())?;
+        let verified = unverified.verify_signature(&*key)?;
+        if let Content::Proposal(proposal) = &verified.content().content {
+            let received = self.state.check_proposal(&verified, proposal, &self.policy, now)?;
+            return Ok(PublicProcessed::Proposal(received));
+        }
+        let authenticated = verified.into_authenticated();
+        let Content::Commit(commit) = &authenticated.content.content else {
+            return Err(FramingError::ApplicationNotEncrypted.into());
+        };
+        let (state, cache, policy) = (&self.state, &self.proposals, &self.policy);
+        let checked = check_commit(state, cache, &authenticated, commit, None, policy, now)?;
+        let tag = authenticated.auth.confirmation_tag.clone();
+        let tag = tag.ok_or(FramingError::ConfirmationTagMissing)?;
+        let applied = checked.applied;
+        let tree = applied.overlay.finish();
+        let next = NextPublic::new(suite, tree, applied.context, tag, checked.changes);
+        let group_id = state.context.group_id.clone();
+        Ok(PublicProcessed::Commit(Box::new(StagedPublicCommit { group_id, next })))
+    }
+
+    /// Keeps a proposal of this epoch, so that commits can refer to it.
+    ///
+    /// # Errors
+    /// [`ProcessError::TooManyProposals`].
+    pub fn store_proposal(&mut self, proposal: ReceivedProposal) -> Result<(), ProcessError> {
+        if self.proposals.len() >= self.max_proposals {
+            return Err(ProcessError::TooManyProposals);
+        }
+        self.proposals.insert(proposal);
+        Ok(())
+    }
+
+    /// Forgets a proposal that was stored.
+    pub fn forget_proposal(&mut self, reference: &ProposalRef) {
+        self.proposals.remove(reference);
+    }
+
+    /// Forgets all proposals.
+    pub fn clear_proposals(&mut self) {
+        self.proposals.clear();
+    }
+
+    /// The proposals that are kept, in the order in which they were stored.
+    pub fn proposals(&self) -> impl Iterator<Item = &ReceivedProposal> {
+        self.proposals.iter()
+    }
+
+    /// Puts a commit into effect.
+    ///
+    /// # Errors
+    /// [`MergeError`] when the group has moved on since the commit was staged; the group is as before.
+    pub fn merge(&mut self, staged: StagedPublicCommit) -> Result<EpochChange, MergeError> {
+        if staged.group_id != self.state.context.group_id {
+            return Err(MergeError::OtherGroup);
+        }
+        if !staged.next.follows(&self.state) {
+            return Err(MergeError::Superseded);
+        }
+        let changes = staged.next.apply(&mut self.state);
+        self.proposals.clear();
+        Ok(EpochChange { epoch: self.state.context.epoch, changes })
+    }
+
+    /// The members, by ascending leaf.
+    pub fn roster(&self) -> impl Iterator<Item = Member> + '_ {
+        self.state.tree.leaves().map(Member::from)
+    }
+
+    /// The member at a leaf.
+    #[must_use]
+    pub fn member(&self, leaf: LeafIndex) -> Option<Member> {
+        self.state.tree.leaf(leaf).map(Member::from)
+    }
+
+    /// The number of members.
+    #[must_use]
+    pub fn member_count(&self) -> u32 {
+        self.state.tree.member_count()
+    }
+
+    /// The tree, to be read.
+    #[must_use]
+    pub fn tree(&self) -> &dyn TreeView {
+        &self.state.tree
+    }
+
+    /// The state that all members share.
+    #[must_use]
+    pub fn context(&self) -> &GroupContext {
+        &self.state.context
+    }
+
+    /// The identifier of the group.
+    #[must_use]
+    pub fn id(&self) -> &GroupId {
+        &self.state.context.group_id
+    }
+
+    /// The number of the present epoch.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.state.context.epoch
+    }
+
+    /// The suite of the group.
+    #[must_use]
+    pub fn suite(&self) -> &'static Suite {
+        self.state.suite
+    }
+
+    /// The ratchet tree, as the content of a `ratchet_tree` extension (RFC 9420 section 12.4.3.3).
+    #[must_use]
+    pub fn ratchet_tree(&self) -> Vec<u8> {
+        self.state.tree.encode_tree()
+    }
+
+    /// Checks that a GroupInfo describes the present epoch: same GroupContext, same confirmation tag, signed by a member.
+    ///
+    /// # Errors
+    /// [`GroupInfoViolation`].
+    pub fn check_group_info(&self, message: &[u8]) -> Result<CheckedGroupInfo, GroupInfoViolation> {
+        let expected = Expected {
+            suite: self.state.suite,
+            context: &self.state.context,
+            confirmation_tag: &self.state.confirmation_tag,
+        };
+        expected.check(message, |leaf| self.state.tree.leaf(leaf).map(LeafRef::to_leaf_node))
+    }
+
+    /// Checks that a key package could be added: valid by itself (RFC 9420 section 10.1), within its lifetime, and with
+    /// support for what the group demands.
+    ///
+    /// # Errors
+    /// [`KeyPackageViolation`].
+    pub fn check_key_package(
+        &self,
+        key_package: &KeyPackage,
+        now: UnixTime,
+    ) -> Result<(), KeyPackageViolation> {
+        check_key_package(key_package, &self.policy.leaf_check(self.state.suite, now))?;
+        check_lifetime(&key_package.leaf_node, now)?;
+        Ok(self.state.check_leaf_requirements(&key_package.leaf_node)?)
+    }
+}
+
+impl std::fmt::Debug for PublicGroup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublicGroup")
+            .field("id", self.id())
+            .field("epoch", &self.epoch())
+            .field("members", &self.member_count())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! What the tests of groups share.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests, and each binary uses a part of it"
+)]
+
+use mls::{
+    AcceptAnyCredential, Client, ClientOptions, Group, GroupId, GroupOptions, HandshakeFormat,
+    Identity, KeyPackageBundle, Processed, UnixTime,
+    crypto::{self, CryptoProvider, Suite},
+    wire::CipherSuite,
+};
+use rand::{SeedableRng, rngs::StdRng};
+
+pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
+
+/// Every suite of every backend that is compiled in.
+pub(crate) fn suites() -> Vec<(&'static str, &'static Suite)> {
+    let providers: [&'static CryptoProvider; 2] = [&crypto::AWS_LC_RS, &crypto::RUST_CRYPTO];
+    let ids = [
+        CipherSuite::X25519_AES128GCM_SHA256_ED25519,
+        CipherSuite::P256_AES128GCM_SHA256_P256,
+        CipherSuite::X25519_CHACHA20POLY1305_SHA256_ED25519,
+    ];
+    let mut suites = Vec::new();
+    for provider in providers {
+        for id in ids {
+            suites.push((provider.name, provider.suite(id).expect("the backend has the suite")));
+        }
+    }
+    suites
+}
+
+/// One suite, for tests whose subject is not the cryptography.
+pub(crate) fn suite() -> &'static Suite {
+    crypto::default_provider().suite(CipherSuite::X25519_AES128GCM_SHA256_ED25519).unwrap()
+}
+
+pub(crate) fn rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+pub(crate) fn public_options() -> ClientOptions {
+    ClientOptions { handshake: HandshakeFormat::Public, ..ClientOptions::new(AcceptAnyCredential) }
+}
+
+pub(crate) fn private_options() -> ClientOptions {
+    ClientOptions::new(AcceptAnyCredential)
+}
+
+pub(crate) fn client(
+    name: &str,
+    suite: &'static Suite,
+    options: ClientOptions,
+    rng: &mut StdRng,
+) -> Client {
+    let identity = Identity::basic(name.as_bytes(), suite, rng).unwrap();
+    Client::new(suite, identity, options)
+}
+
+pub(crate) fn key_package(client: &Client, rng: &mut StdRng) -> KeyPackageBundle {
+    client.key_package(rng, NOW).unwrap()
+}
+
+/// A group of `members`, all added by one commit of the first.
+pub(crate) fn group_of(
+    members: usize,
+    suite: &'static Suite,
+    options: &ClientOptions,
+    rng: &mut StdRng,
+) -> Vec<Group> {
+    let creator = client("member 0", suite, options.clone(), rng);
+    let id = GroupId(b"test group".to_vec());
+    let mut first = creator.create_group(id, GroupOptions::default(), rng, NOW).unwrap();
+    let clients: Vec<Client> = (1..members)
+        .map(|index| client(&format!("member {index}"), suite, options.clone(), rng))
+        .collect();
+    let bundles: Vec<KeyPackageBundle> =
+        clients.iter().map(|client| key_package(client, rng)).collect();
+    if bundles.is_empty() {
+        return vec![first];
+    }
+    let mut builder = first.commit();
+    for bundle in &bundles {
+        builder = builder.add(bundle.key_package().clone());
+    }
+    let pending = builder.build(rng, NOW).unwrap();
+    let welcome = pending.welcome().unwrap().to_vec();
+    first.confirm(pending).unwrap();
+    let mut groups = vec![first];
+    for (client, bundle) in clients.iter().zip(&bundles) {
+        groups.push(client.join(&welcome, [bundle], None, NOW).unwrap().accept());
+    }
+    assert_agreement(&groups);
+    groups
+}
+
+/// Hands a commit to everybody but `except`, and merges it.
+pub(crate) fn deliver(groups: &mut [Group], commit: &[u8], except: usize) {
+    for (index, group) in groups.iter_mut().enumerate() {
+        if index != except && group.is_active() {
+            merge(group, commit);
+        }
+    }
+}
+
+pub(crate) fn merge(group: &mut Group, commit: &[u8]) {
+    match group.process(commit, NOW).unwrap() {
+        Processed::Commit(staged) => {
+            group.merge(*staged).unwrap();
+        }
+        other => panic!("expected a commit, got {other:?}"),
+    }
+}
+
+/// Hands a proposal to everybody but `except`.
+pub(crate) fn propose_to(groups: &mut [Group], proposal: &[u8], except: usize) {
+    for (index, group) in groups.iter_mut().enumerate() {
+        if index != except {
+            assert!(matches!(group.process(proposal, NOW).unwrap(), Processed::Proposal(_)));
+        }
+    }
+}
+
+/// All active members agree on everything that they share.
+pub(crate) fn assert_agreement(groups: &[Group]) {
+    let active: Vec<&Group> = groups.iter().filter(|group| group.is_active()).collect();
+    let Some((first, others)) = active.split_first() else { return };
+    let secret = first.export("test", b"context", 32).unwrap();
+    for other in others {
+        assert_eq!(first.context(), other.context());
+        assert_eq!(first.epoch_authenticator().unwrap(), other.epoch_authenticator().unwrap());
+        assert_eq!(first.ratchet_tree(), other.ratchet_tree());
+        assert_eq!(secret, other.export("test", b"context", 32).unwrap());
+    }
+}
