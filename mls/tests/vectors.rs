@@ -24,6 +24,8 @@ mod key_schedule;
 mod message_protection;
 #[path = "vectors/messages.rs"]
 mod messages;
+#[path = "vectors/passive_client.rs"]
+mod passive_client;
 #[path = "vectors/psk_secret.rs"]
 mod psk_secret;
 #[path = "vectors/secret_tree.rs"]
@@ -38,3 +40,5 @@ mod tree_operations;
 mod tree_validation;
 #[path = "vectors/treekem.rs"]
 mod treekem;
+#[path = "vectors/welcome.rs"]
+mod welcome;
