@@ -4,7 +4,8 @@
 mod support;
 
 use mls::{
-    Client, ExternalJoinOptions, Group, GroupInfoOptions, MemoryPskStore, ProcessError, Processed,
+    Client, ExternalJoinOptions, Group, GroupInfoOptions, KeyPackageBundle, MemoryPskStore,
+    ProcessError, Processed, SnapshotError, SnapshotKey,
     wire::{Extension, ExtensionType, Extensions, LeafIndex, PskSource},
 };
 use rand::rngs::StdRng;
@@ -193,4 +194,69 @@ fn a_commit_that_lost_the_race_is_dropped_cleanly() {
     groups[0].confirm(again).unwrap();
     assert!(!groups[2].is_active());
     assert_agreement(&groups);
+}
+
+#[test]
+fn a_restored_member_goes_on_where_it_was_saved() {
+    for (_, suite) in suites() {
+        let rng = &mut rng(6);
+        let mut groups = group_of(4, suite, &private_options(), rng);
+        let late = groups[2].protect(b"late", b"", rng).unwrap();
+        everybody_commits(&mut groups[..], rng);
+        let late_too = groups[2].protect(b"late too", b"", rng).unwrap();
+        let pending = groups[3].commit().build(rng, NOW).unwrap();
+        let commit = pending.commit().to_vec();
+        deliver(&mut groups, &commit, 3);
+        groups[3].confirm(pending).unwrap();
+        let update = groups[1].propose_update(rng).unwrap().message;
+        propose_to(&mut groups, &update, 1);
+
+        let key = SnapshotKey::generate(rng);
+        let owner = groups[1].client().clone();
+        let saved = groups[1].save(&key, rng).unwrap();
+        groups[1] = owner.restore(&saved, &key).unwrap();
+        assert!(groups[1].is_restored());
+        assert_agreement(&groups);
+        assert!(groups[1].process(&late, NOW).is_err(), "older than the epochs kept");
+        let Processed::Application(message) = groups[1].process(&late_too, NOW).unwrap() else {
+            panic!("expected application data");
+        };
+        assert_eq!(message.data, b"late too");
+
+        // Its own update proposal, whose private key is part of the snapshot, gets committed.
+        let pending = groups[0].commit().build(rng, NOW).unwrap();
+        assert_eq!(pending.changes().updated.len(), 1);
+        let commit = pending.commit().to_vec();
+        deliver(&mut groups, &commit, 0);
+        groups[0].confirm(pending).unwrap();
+        assert!(!groups[1].is_restored());
+        assert_agreement(&groups);
+        everybody_commits(&mut groups, rng);
+
+        let other = SnapshotKey::generate(rng);
+        assert_eq!(owner.restore(&saved, &other).unwrap_err(), SnapshotError::Key);
+        for index in 0..saved.len().min(200) {
+            let mut altered = saved.clone();
+            altered[index] ^= 1;
+            assert!(owner.restore(&altered, &key).is_err(), "byte {index}");
+            assert!(owner.restore(&saved[..index], &key).is_err(), "length {index}");
+        }
+        let stranger = client("stranger", suite, private_options(), rng);
+        assert_eq!(stranger.restore(&saved, &key).unwrap_err(), SnapshotError::OtherClient);
+    }
+}
+
+#[test]
+fn a_saved_key_package_joins() {
+    let rng = &mut rng(7);
+    let mut groups = group_of(2, suite(), &public_options(), rng);
+    let newcomer = client("newcomer", suite(), public_options(), rng);
+    let bundle = key_package(&newcomer, rng);
+    let key = SnapshotKey::generate(rng);
+    let saved = bundle.save(&key, suite(), rng).unwrap();
+    let restored = KeyPackageBundle::restore(&saved, &key, suite()).unwrap();
+    let pending = groups[0].commit().add(bundle.key_package().clone()).build(rng, NOW).unwrap();
+    let joined = newcomer.join(pending.welcome().unwrap(), [&restored], None, NOW).unwrap();
+    assert_eq!(joined.key_package(), bundle.reference());
+    assert_eq!(joined.context().epoch, 2);
 }

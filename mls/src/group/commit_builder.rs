@@ -138,7 +138,8 @@ impl<'g> CommitBuilder<'g> {
     ) -> Result<PendingCommit, CommitError> {
         let Self { group, mut by_value, psks, pending, path, welcome_tree, .. } = self;
         let (authenticated_data, creation) = (self.authenticated_data, self.creation);
-        let secrets = group.secrets.as_ref().ok_or(CommitError::Inactive)?;
+        let active = group.secrets.as_ref().filter(|_| group.closed.is_none());
+        let secrets = active.ok_or(CommitError::Inactive)?;
         let suite = group.state.suite;
         for proposal in &by_value {
             if let Proposal::Add(add) = proposal {

@@ -12,6 +12,7 @@ mod propose;
 pub(crate) mod psk;
 pub(crate) mod receive;
 pub(crate) mod receive_commit;
+mod save;
 mod snapshot;
 pub(crate) mod stage;
 pub(crate) mod state;
@@ -120,6 +121,12 @@ impl Group {
     /// Starts a commit.
     pub fn commit(&mut self) -> CommitBuilder<'_> {
         CommitBuilder::new(self)
+    }
+
+    /// The client whose group this is.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The identifier of the group.
