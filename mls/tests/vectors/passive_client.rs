@@ -77,7 +77,7 @@ impl Case {
             &HpkePrivateKey::from_slice(&self.encryption_priv),
         )
         .unwrap();
-        let tree = self.ratchet_tree.as_ref().map(|tree| &**tree);
+        let tree = self.ratchet_tree.as_deref();
         let joined = self.client(suite).join(&self.welcome, [&bundle], tree, NOW).unwrap();
         let mut group = joined.accept();
         let authenticator = group.epoch_authenticator().unwrap().as_bytes();
