@@ -1,22 +1,48 @@
-//! The delivery service of a room.
+//! The delivery service of a room: it orders the handshake messages of a call's MLS group.
+//!
+//! [`DeliveryService`] is a sans-IO core. It follows the group's public state, checks what members submit, asks
+//! the storage for one append at a time, and tells the members only what the log has. Members trust it with
+//! delivery and nothing else: it holds no secret of the group.
+//!
+//! **One commit for each epoch.** An append names the turn of the log that it belongs to, and the storage lets
+//! one commit win it. If its answer is lost, the log is read again: what stands there counts.
+//!
+//! **What is durable.** Groups, commits with their Welcomes, logged proposals, bans. Everything else (who is
+//! connected, who wants to join or has said that it leaves, acknowledgements) is asked for again by clients
+//! that connect again, or replaced by the end of a grace period.
+//!
+//! **Bounds.** Every list has a limit in [`DeliveryConfig`] or grows with the number of participants, which the
+//! server limits.
 
 mod acks;
+mod append;
+mod apply;
 mod bucket;
 mod config;
+mod effects;
+mod group;
 mod log;
 mod metrics;
 mod pending;
 mod people;
 mod record;
+mod requests;
+mod restore;
+mod service;
 pub mod storage;
+mod submit;
 mod time;
 
 pub use bucket::Rate;
 pub use config::DeliveryConfig;
+pub use effects::{Output, StorageDone, StorageEffect};
 pub use metrics::{DeliveryMetrics, LATENCY_BOUNDS, LatencyHistogram};
 pub use record::CloseCause;
+pub use restore::Loaded;
+pub use service::DeliveryService;
+pub use storage::{CallId, MemoryStorage, SqliteStorage, Storage, purge_stale};
 pub use time::Now;
 
-/// Names a connection of a client; never used twice.
+/// Names a connection of a client; later ones have greater numbers, and none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);

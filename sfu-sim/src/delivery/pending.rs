@@ -82,6 +82,13 @@ impl PendingChanges {
         gone.len()
     }
 
+    /// Forgets everything, told or not.
+    pub(super) fn clear(&mut self) {
+        self.changes.clear();
+        self.added.clear();
+        self.resolved.clear();
+    }
+
     /// Notes a removal. Of two for one leaf the weightier reason stays; it inherits the age.
     pub(super) fn remove_leaf(
         &mut self,

@@ -52,8 +52,8 @@ impl Person {
 pub(super) struct People {
     persons: BTreeMap<Identity, Person>,
     connections: HashMap<ConnectionId, Identity>,
-    /// Those without a connection, and since when.
-    absent: BTreeMap<Identity, Now>,
+    /// Those without a connection, and since when; `None` once the grace period is over.
+    absent: BTreeMap<Identity, Option<Now>>,
 }
 
 impl People {
@@ -85,7 +85,7 @@ impl People {
         if let Some(person) = self.persons.get_mut(&identity) {
             person.connection = None;
         }
-        self.absent.insert(identity.clone(), now);
+        self.absent.insert(identity.clone(), Some(now));
         Some(identity)
     }
 
@@ -93,7 +93,7 @@ impl People {
     pub(super) fn know(&mut self, identity: &Identity, now: Now) {
         if !self.persons.contains_key(identity) {
             self.persons.insert(identity.clone(), Person::new(String::new(), false, None));
-            self.absent.insert(identity.clone(), now);
+            self.absent.insert(identity.clone(), Some(now));
         }
     }
 
@@ -143,16 +143,27 @@ impl People {
         self.connections.is_empty()
     }
 
-    /// Those who have been absent for at least `grace`.
-    pub(super) fn overdue(&self, grace: Duration, now: Now) -> Vec<Identity> {
-        self.absent
-            .iter()
-            .filter(|(_, since)| **since + grace <= now)
-            .map(|(identity, _)| identity.clone())
-            .collect()
+    /// Those whose grace period is over, each told once.
+    pub(super) fn take_overdue(&mut self, grace: Duration, now: Now) -> Vec<Identity> {
+        let mut overdue = Vec::new();
+        for (identity, since) in &mut self.absent {
+            if since.is_some_and(|since| since + grace <= now) {
+                *since = None;
+                overdue.push(identity.clone());
+            }
+        }
+        overdue
     }
 
-    pub(super) fn absent(&self) -> impl Iterator<Item = (&Identity, Now)> {
-        self.absent.iter().map(|(identity, since)| (identity, *since))
+    /// When the next grace period ends.
+    pub(super) fn next_overdue(&self, grace: Duration) -> Option<Now> {
+        self.absent.values().flatten().min().map(|since| *since + grace)
+    }
+
+    /// Forgets all who have no connection.
+    pub(super) fn forget_absent(&mut self) {
+        for identity in std::mem::take(&mut self.absent).into_keys() {
+            self.persons.remove(&identity);
+        }
     }
 }

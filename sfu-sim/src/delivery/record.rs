@@ -43,8 +43,8 @@ pub(super) enum Record {
     Created { creator: Identity, group_info: Bytes, ratchet_tree: Bytes },
     /// A proposal that a commit of its epoch may refer to.
     Proposal { from: Submitter, message: Bytes },
-    /// A commit.
-    Commit { from: Submitter, bundle: Bundle },
+    /// A commit. `evicted` are the leaves that it removes because a moderator wants it.
+    Commit { from: Submitter, bundle: Bundle, evicted: Vec<u32> },
     /// The group ends.
     Closed { cause: CloseCause },
 }
@@ -69,10 +69,11 @@ impl Record {
                 from.encode(&mut out);
                 encode_opaque(message, &mut out);
             }
-            Self::Commit { from, bundle } => {
+            Self::Commit { from, bundle, evicted } => {
                 out.push(3);
                 from.encode(&mut out);
                 bundle.encode(&mut out);
+                evicted.encode(&mut out);
             }
             Self::Closed { cause } => {
                 out.push(4);
@@ -102,6 +103,7 @@ impl Record {
             3 => Self::Commit {
                 from: Submitter::decode(&mut reader)?,
                 bundle: Bundle::decode(&mut reader)?,
+                evicted: Decode::decode(&mut reader)?,
             },
             4 => Self::Closed {
                 cause: match u8::decode(&mut reader)? {
@@ -121,6 +123,8 @@ impl Record {
 /// The state of a room between two records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Snapshot {
+    /// Identities that a moderator had removed.
+    pub(super) banned: Vec<Identity>,
     /// The group, if there is one.
     pub(super) group: Option<GroupSnapshot>,
 }
@@ -132,8 +136,6 @@ pub(super) struct GroupSnapshot {
     pub(super) ratchet_tree: Bytes,
     /// Leaves that a moderator wants removed and that are still there.
     pub(super) condemned: Vec<u32>,
-    /// Identities that a moderator had removed.
-    pub(super) banned: Vec<Identity>,
     /// References of the key packages used so far, the most recent ones.
     pub(super) used_key_packages: Vec<Bytes>,
 }
@@ -141,6 +143,9 @@ pub(super) struct GroupSnapshot {
 impl Snapshot {
     pub(super) fn to_bytes(&self) -> Bytes {
         let mut out = vec![VERSION];
+        let banned: Vec<Vec<u8>> =
+            self.banned.iter().map(|identity| identity.as_str().as_bytes().to_vec()).collect();
+        banned.encode(&mut out);
         self.group.encode(&mut out);
         out.into()
     }
@@ -148,9 +153,10 @@ impl Snapshot {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         expect_version(&mut reader)?;
+        let banned = list(&mut reader, identity)?;
         let group = Decode::decode(&mut reader)?;
         reader.finish()?;
-        Ok(Self { group })
+        Ok(Self { banned, group })
     }
 }
 
@@ -159,9 +165,6 @@ impl Encode for GroupSnapshot {
         encode_opaque(&self.group_info, out);
         encode_opaque(&self.ratchet_tree, out);
         self.condemned.encode(out);
-        let banned: Vec<Vec<u8>> =
-            self.banned.iter().map(|identity| identity.as_str().as_bytes().to_vec()).collect();
-        banned.encode(out);
         let used: Vec<Vec<u8>> = self.used_key_packages.iter().map(|used| used.to_vec()).collect();
         used.encode(out);
     }
@@ -173,7 +176,6 @@ impl Decode for GroupSnapshot {
             group_info: blob(reader)?,
             ratchet_tree: blob(reader)?,
             condemned: Decode::decode(reader)?,
-            banned: list(reader, identity)?,
             used_key_packages: list(reader, blob)?,
         })
     }
@@ -273,6 +275,7 @@ mod tests {
                     welcome: Some(Bytes::from_static(b"welcome")),
                     group_info: Bytes::from_static(b"info"),
                 },
+                evicted: vec![4],
             },
             Record::Closed { cause: CloseCause::Failed },
         ]
@@ -301,15 +304,15 @@ mod tests {
     #[test]
     fn snapshots_come_back_as_they_were() {
         let full = Snapshot {
+            banned: vec![Identity::new("mallory")],
             group: Some(GroupSnapshot {
                 group_info: Bytes::from_static(b"info"),
                 ratchet_tree: Bytes::from_static(b"tree"),
                 condemned: vec![3, 9],
-                banned: vec![Identity::new("mallory")],
                 used_key_packages: vec![Bytes::from_static(b"reference")],
             }),
         };
-        for snapshot in [full, Snapshot { group: None }] {
+        for snapshot in [full, Snapshot { banned: Vec::new(), group: None }] {
             assert_eq!(Snapshot::parse(&snapshot.to_bytes()), Ok(snapshot));
         }
     }
