@@ -1,9 +1,9 @@
 //! Random histories of commits.
 
-use mls::wire::LeafIndex;
+use mls::{crypto, wire::LeafIndex};
 use proptest::prelude::*;
 
-use super::group::{Plan, World, suite_1, suite_2};
+use super::group::{Plan, World, suite_1};
 
 /// A step, in numbers that are mapped to whoever is a member at that time.
 #[derive(Clone, Debug)]
@@ -81,10 +81,18 @@ proptest! {
 }
 
 #[test]
-fn a_full_tree_of_the_p256_suite() {
-    let mut world = World::full(suite_2(), 1, 9);
-    world.external_commit(Some(LeafIndex(8)));
-    world.external_commit(None);
+fn a_full_tree_of_every_suite_on_every_backend() {
+    let providers = [
+        #[cfg(feature = "aws-lc-rs")]
+        &crypto::AWS_LC_RS,
+        #[cfg(feature = "rust-crypto")]
+        &crypto::RUST_CRYPTO,
+    ];
+    for suite in providers.into_iter().flat_map(|provider| provider.suites) {
+        let mut world = World::full(suite, 1, 6);
+        world.external_commit(Some(LeafIndex(5)));
+        world.external_commit(None);
+    }
 }
 
 #[test]
