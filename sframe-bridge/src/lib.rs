@@ -78,6 +78,7 @@ mod call_parameters;
 mod epoch;
 mod epoch_window;
 mod error;
+mod group;
 mod header;
 mod key_derivation;
 mod kid;
@@ -99,6 +100,7 @@ pub use call_parameters::{
 pub use epoch::Epoch;
 pub use epoch_window::{FUTURE_EPOCHS, Retention};
 pub use error::{Action, EpochError, Fault, ReceiveError, SendError};
+pub use group::{CALL_PARAMETERS, CallRules};
 pub use header::{EncodedHeader, Header, HeaderError, MAX_HEADER_LENGTH, Peeked, peek};
 pub use key_derivation::{BASE_KEY_LABEL, BaseKey, FrameKey, SframeSecret};
 pub use kid::{Kid, KidError, KidLayout, KidParts};

@@ -12,6 +12,7 @@ mod bad_input;
 mod committer;
 mod common;
 mod formats;
+mod groups;
 mod no_reuse;
 mod oracle;
 mod rtp;

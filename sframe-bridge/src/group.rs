@@ -1,0 +1,131 @@
+//! The bridge to MLS: epochs of a group, and the rules of a call for its commits.
+
+use crate::call_parameters::{CallParameters, ChangeRight, ParametersError};
+use crate::epoch::Epoch;
+use crate::error::EpochError;
+use crate::key_derivation::{BASE_KEY_LABEL, BaseKey};
+use crate::suite::CipherSuite;
+use mls::validation::{CommittedProposal, GroupRules, RuleContext, RuleViolation};
+use mls::wire::{Credential, ExtensionType, GroupContext, Proposal, Sender};
+use mls::{Changes, Group};
+
+/// The type of the GroupContext extension that holds the call parameters.
+pub const CALL_PARAMETERS: ExtensionType = ExtensionType(CallParameters::EXTENSION_TYPE);
+
+impl Epoch {
+    /// The epoch that a group is in. `changes` are those of the commit that began it; `None` for a
+    /// group that was just created, joined or restored.
+    ///
+    /// A restored group's epoch is [`receive_only`](Self::receive_only); one that this member's
+    /// own commit with a path began is marked
+    /// [`began_after_restore`](Self::began_after_restore).
+    ///
+    /// # Errors
+    ///
+    /// [`EpochError::Export`] if this member has been removed.
+    pub fn from_group(
+        group: &Group,
+        suite: CipherSuite,
+        changes: Option<&Changes>,
+    ) -> Result<Self, EpochError> {
+        let secret = group
+            .export(BASE_KEY_LABEL, b"", suite.key_length())
+            .map_err(|_| EpochError::Export)?;
+        let base_key = BaseKey::new(secret.as_bytes().to_vec());
+        let live_leaves = group.roster().map(|member| member.leaf.0).collect();
+        let mut epoch = Self::new(group.epoch(), base_key, group.own_leaf().0, live_leaves);
+        if let Some(changes) = changes {
+            epoch.joined = changes.added.iter().map(|member| member.leaf.0).collect();
+            epoch.removed = changes.removed.iter().map(|member| member.leaf.0).collect();
+            // A commit waits for its echo in memory only, so one's own was made by this process.
+            epoch.began_after_restore = changes.path && changes.committer.leaf == group.own_leaf();
+        }
+        epoch.receive_only = group.is_restored();
+        Ok(epoch)
+    }
+}
+
+impl CallParameters {
+    /// The parameters of the call that a group carries.
+    ///
+    /// # Errors
+    ///
+    /// [`ParametersError::Missing`] if it carries none, others if they are malformed.
+    pub fn of_group(context: &GroupContext) -> Result<Self, ParametersError> {
+        let extension = context.extensions.find(CALL_PARAMETERS).ok_or(ParametersError::Missing)?;
+        Self::decode(extension)
+    }
+}
+
+/// The rules of a call, which every member and the delivery service set for its group:
+///
+/// - A commit leaves the call parameters as they are. (A GroupContextExtensions proposal replaces
+///   all extensions, RFC 9420 section 12.1.7, so it has to repeat them byte for byte.)
+/// - Nobody is added at a leaf that does not fit in a KID.
+/// - Only those add and remove whom the parameters allow to. Whoever is allowed may propose and
+///   leave the commit to another member; everybody may propose the removal of themselves.
+/// - An external commit is a resync: it removes one's own leaf, and credential and signature key
+///   stay the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallRules;
+
+impl GroupRules for CallRules {
+    fn check(&self, context: &RuleContext<'_>) -> Result<(), RuleViolation> {
+        let before = context.old.extensions.find(CALL_PARAMETERS);
+        let after = context.new.extensions.find(CALL_PARAMETERS);
+        if before != after {
+            return refuse("call-parameters-changed");
+        }
+        let Ok(parameters) = CallParameters::of_group(context.new) else {
+            return refuse("call-parameters-missing-or-malformed");
+        };
+        let fits = |leaf: u32| leaf < parameters.layout.leaf_count();
+        if !context.changes.added.iter().all(|member| fits(member.leaf.0)) {
+            return refuse("leaf-too-large-for-kid");
+        }
+        if context.changes.external {
+            return check_resync(context.changes);
+        }
+        let policy = &parameters.membership;
+        for committed in context.proposals {
+            let right = match committed.proposal {
+                Proposal::Add(_) => policy.add,
+                Proposal::Remove(remove) if committed.sender == Sender::Member(remove.removed) => {
+                    ChangeRight::AnyMember
+                }
+                Proposal::Remove(_) => policy.remove,
+                _ => ChangeRight::AnyMember,
+            };
+            let allowed = right == ChangeRight::AnyMember
+                || proposer(context, committed).is_some_and(|proposer| {
+                    matches!(proposer, Credential::Basic(identity)
+                        if policy.moderators.contains(identity))
+                });
+            if !allowed {
+                return refuse("proposer-is-no-moderator");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse(rule: &'static str) -> Result<(), RuleViolation> {
+    Err(RuleViolation { rule })
+}
+
+fn check_resync(changes: &Changes) -> Result<(), RuleViolation> {
+    let [former] = changes.removed.as_slice() else {
+        return refuse("external-commit-is-no-resync");
+    };
+    let same = former.credential == changes.committer.credential
+        && former.signature_key == changes.committer.signature_key;
+    if same { Ok(()) } else { refuse("resync-changes-identity") }
+}
+
+/// Who proposed, as far as the commit tells: the committer itself.
+fn proposer<'a>(
+    context: &'a RuleContext<'_>,
+    committed: &CommittedProposal<'_>,
+) -> Option<&'a Credential> {
+    (committed.sender == context.committer).then_some(&context.changes.committer.credential)
+}

@@ -1,0 +1,271 @@
+//! Real groups as the source of epochs, and the rules of a call.
+
+use crate::common::{at, config};
+use mls::crypto::{default_provider, os_rng};
+use mls::validation::{GroupRules, NoFurtherRules};
+use mls::wire::{Credential, Extension, Extensions, KeyPackage, RequiredCapabilities};
+use mls::{
+    AcceptAnyCredential, Changes, CipherSuite, Client, ClientOptions, ExternalJoinOptions, Group,
+    GroupId, GroupInfoOptions, GroupOptions, HandshakeFormat, Identity, Processed, SnapshotKey,
+    UnixTime,
+};
+use sframe_bridge::{
+    CALL_PARAMETERS, CallKeys, CallParameters, CallRules, ChangeRight, Epoch, KidLayout,
+    ReceiveError, TrackId,
+};
+use std::sync::Arc;
+
+const NOW: UnixTime = UnixTime(1_800_000_000);
+
+fn client_with(name: &str, rules: impl GroupRules + 'static) -> Client {
+    let suite = default_provider().suite(CipherSuite(1)).unwrap();
+    let identity = Identity::basic(name.as_bytes(), suite, &mut os_rng()).unwrap();
+    let mut options = ClientOptions::new(AcceptAnyCredential);
+    options.capabilities.extensions.push(CALL_PARAMETERS);
+    options.handshake = HandshakeFormat::Public;
+    options.rules = Arc::new(rules);
+    Client::new(suite, identity, options)
+}
+
+fn client(name: &str) -> Client {
+    client_with(name, CallRules)
+}
+
+fn extensions(parameters: &CallParameters) -> Extensions {
+    let mut extensions = Extensions::new();
+    extensions.set(Extension { extension_type: CALL_PARAMETERS, data: parameters.encode() });
+    extensions
+}
+
+fn create(client: &Client, parameters: &CallParameters) -> Group {
+    let required = RequiredCapabilities {
+        extension_types: vec![CALL_PARAMETERS],
+        ..RequiredCapabilities::default()
+    };
+    let options =
+        GroupOptions { extensions: extensions(parameters), required_capabilities: Some(required) };
+    client.create_group(GroupId(b"call".to_vec()), options, &mut os_rng(), NOW).unwrap()
+}
+
+/// One member of a call: its group and its media keys.
+struct Participant {
+    group: Group,
+    keys: CallKeys,
+}
+
+impl Participant {
+    fn new(group: Group) -> Self {
+        let mut this = Self { group, keys: CallKeys::new(config()) };
+        this.install(None);
+        this
+    }
+
+    fn install(&mut self, changes: Option<&Changes>) {
+        let suite = config().crypto.suite;
+        let epoch = Epoch::from_group(&self.group, suite, changes).unwrap();
+        self.keys.install_epoch(epoch, at(0)).unwrap();
+    }
+
+    fn process(&mut self, commit: &[u8]) -> Result<(), String> {
+        let processed = self.group.process(commit, NOW).map_err(|error| format!("{error:?}"))?;
+        let Processed::Commit(staged) = processed else { panic!("expected a commit") };
+        let change = self.group.merge(*staged).unwrap();
+        self.install(Some(&change.changes));
+        Ok(())
+    }
+}
+
+/// The first of `call` commits; the others follow. Those who join are appended.
+fn commit(call: &mut Vec<Participant>, add: &[&Client], remove: &[usize]) {
+    let bundles: Vec<_> =
+        add.iter().map(|client| client.key_package(&mut os_rng(), NOW).unwrap()).collect();
+    let leaves: Vec<_> = remove.iter().map(|&index| call[index].group.own_leaf()).collect();
+    let mut builder = call[0].group.commit();
+    for bundle in &bundles {
+        builder = builder.add(KeyPackage::clone(bundle.key_package()));
+    }
+    for leaf in leaves {
+        builder = builder.remove(leaf);
+    }
+    let pending = builder.build(&mut os_rng(), NOW).unwrap();
+    let (message, welcome) = (pending.commit().to_vec(), pending.welcome().map(<[u8]>::to_vec));
+    let change = call[0].group.confirm(pending).unwrap();
+    call[0].install(Some(&change.changes));
+    for (index, member) in call.iter_mut().enumerate().skip(1) {
+        if !remove.contains(&index) {
+            member.process(&message).unwrap();
+        }
+    }
+    for (client, bundle) in add.iter().zip(&bundles) {
+        let welcome = welcome.as_deref().unwrap();
+        let joined = client.join(welcome, [bundle], None, NOW).unwrap().accept();
+        call.push(Participant::new(joined));
+    }
+}
+
+#[test]
+fn frames_of_every_member_open_at_every_other_and_nowhere_else() {
+    let clients: Vec<_> =
+        ["alice", "bob", "carol", "dave"].iter().map(|name| client(name)).collect();
+    let mut call = vec![Participant::new(create(&clients[0], &CallParameters::default()))];
+    commit(&mut call, &[&clients[1], &clients[2]], &[]);
+    commit(&mut call, &[&clients[3]], &[]);
+    for member in &mut call {
+        member.keys.handle_timeout(at(300));
+        assert_eq!(member.keys.send_epoch(), Some(2));
+    }
+    let mut senders: Vec<_> =
+        call.iter_mut().map(|member| member.keys.sender(TrackId(1)).unwrap()).collect();
+    for from in 0..call.len() {
+        let mut wire = Vec::new();
+        senders[from].protect_into(b"frame", b"", &mut wire).unwrap();
+        for to in 0..call.len() {
+            let mut copy = wire.clone();
+            let result = call[to].keys.receiver().unprotect_in_place(&mut copy, b"", at(300));
+            if to == from {
+                assert_eq!(result, Err(ReceiveError::OwnKid));
+            } else {
+                let opened = result.unwrap();
+                assert_eq!(opened.sender.leaf, call[from].group.own_leaf().0);
+                assert_eq!(copy[opened.plain], *b"frame");
+            }
+        }
+    }
+
+    // Bob leaves. What comes after is closed to him, although he keeps all that he has.
+    commit(&mut call, &[], &[1]);
+    call[0].keys.handle_timeout(at(80));
+    assert_eq!(call[0].keys.send_epoch(), Some(3));
+    let mut wire = Vec::new();
+    senders[0].protect_into(b"secret", b"", &mut wire).unwrap();
+    assert_eq!(senders[0].epoch(), Some(3));
+    let at_bob = call[1].keys.receiver().unprotect_in_place(&mut wire.clone(), b"", at(100));
+    assert_eq!(at_bob, Err(ReceiveError::FutureEpoch { epoch: 3 }));
+    call[2].keys.receiver().unprotect_in_place(&mut wire, b"", at(100)).unwrap();
+
+    // Erin joins at Bob's leaf. What came before is closed to her.
+    let erin = client("erin");
+    let mut before = Vec::new();
+    senders[0].protect_into(b"before", b"", &mut before).unwrap();
+    let bob = call.remove(1);
+    commit(&mut call, &[&erin], &[]);
+    let erin = call.last_mut().unwrap();
+    assert_eq!(erin.group.own_leaf(), bob.group.own_leaf());
+    let early = erin.keys.receiver().unprotect_in_place(&mut before, b"", at(100));
+    assert_eq!(early, Err(ReceiveError::BeforeJoin { epoch: 3 }));
+}
+
+/// A call of a member without rules and one with them; what the first one commits.
+fn offence(
+    parameters: &CallParameters,
+    commit: impl FnOnce(&mut Group) -> Vec<u8>,
+) -> Result<(), String> {
+    let lawless = client_with("lawless", NoFurtherRules);
+    let bob = client("bob");
+    let mut call = vec![Participant::new(create(&lawless, parameters))];
+    crate::groups::commit(&mut call, &[&bob], &[]);
+    let message = commit(&mut call[0].group);
+    let before = call[1].group.epoch();
+    let result = call[1].process(&message);
+    if result.is_err() {
+        assert_eq!(call[1].group.epoch(), before);
+    }
+    result
+}
+
+fn assert_refused(result: Result<(), String>, rule: &str) {
+    let error = result.unwrap_err();
+    assert!(error.contains(rule), "expected {rule}, found {error}");
+}
+
+#[test]
+fn the_parameters_of_a_call_stay_as_they_are() {
+    let parameters = CallParameters::default();
+    let mut other = parameters.clone();
+    other.media.contexts += 1;
+    let required = RequiredCapabilities {
+        extension_types: vec![CALL_PARAMETERS],
+        ..RequiredCapabilities::default()
+    };
+    let with_required = |mut extensions: Extensions| {
+        let extension_type = mls::wire::ExtensionType::REQUIRED_CAPABILITIES;
+        extensions.set(Extension::new(extension_type, &required));
+        extensions
+    };
+    for (replacement, allowed) in [
+        (with_required(Extensions::new()), false),
+        (with_required(extensions(&other)), false),
+        (with_required(extensions(&parameters)), true),
+    ] {
+        let result = offence(&parameters, |group| {
+            let builder = group.commit().extensions(replacement);
+            builder.build(&mut os_rng(), NOW).unwrap().commit().to_vec()
+        });
+        if allowed {
+            result.unwrap();
+        } else {
+            assert_refused(result, "call-parameters-changed");
+        }
+    }
+}
+
+#[test]
+fn nobody_is_added_at_a_leaf_that_does_not_fit() {
+    let parameters =
+        CallParameters { layout: KidLayout::new(8, 1).unwrap(), ..CallParameters::default() };
+    let result = offence(&parameters, |group| add(group, "carol"));
+    assert_refused(result, "leaf-too-large-for-kid");
+    offence(&CallParameters::default(), |group| add(group, "carol")).unwrap();
+}
+
+fn add(group: &mut Group, name: &str) -> Vec<u8> {
+    let bundle = client(name).key_package(&mut os_rng(), NOW).unwrap();
+    let builder = group.commit().add(KeyPackage::clone(bundle.key_package()));
+    builder.build(&mut os_rng(), NOW).unwrap().commit().to_vec()
+}
+
+#[test]
+fn only_moderators_add_where_the_call_says_so() {
+    let mut parameters = CallParameters::default();
+    parameters.membership.add = ChangeRight::Moderators;
+    parameters.membership.moderators = vec![b"lawless".to_vec()];
+    offence(&parameters, |group| add(group, "carol")).unwrap();
+
+    let alice = client("alice");
+    let bob = client_with("bob", NoFurtherRules);
+    parameters.membership.moderators = vec![b"alice".to_vec()];
+    let mut call = vec![Participant::new(create(&alice, &parameters))];
+    commit(&mut call, &[&bob], &[]);
+    let message = add(&mut call[1].group, "carol");
+    assert_refused(call[0].process(&message), "proposer-is-no-moderator");
+}
+
+#[test]
+fn an_external_commit_is_a_resync_or_nothing() {
+    let alice = client("alice");
+    let bob = client_with("bob", NoFurtherRules);
+    let mut call = vec![Participant::new(create(&alice, &CallParameters::default()))];
+    commit(&mut call, &[&bob], &[]);
+    let info = call[0].group.group_info(GroupInfoOptions::default()).unwrap();
+    let stranger = client_with("mallory", NoFurtherRules);
+    let join = ExternalJoinOptions::default();
+    let pending = stranger.join_external(&info, None, join, &mut os_rng(), NOW).unwrap();
+    assert_refused(call[0].process(pending.commit()), "external-commit-is-no-resync");
+    let resync = ExternalJoinOptions { resync: true, ..ExternalJoinOptions::default() };
+    let pending = bob.join_external(&info, None, resync, &mut os_rng(), NOW).unwrap();
+    call[0].process(pending.commit()).unwrap();
+    let mut again = Participant::new(pending.confirm());
+    let mut sender = again.keys.sender(TrackId(1)).unwrap();
+    let mut wire = Vec::new();
+    sender.protect_into(b"back", b"", &mut wire).unwrap();
+    call[0].keys.receiver().unprotect_in_place(&mut wire, b"", at(1)).unwrap();
+}
+
+#[test]
+fn parameters_are_read_from_the_group() {
+    let parameters = CallParameters::default();
+    let group = create(&client("alice"), &parameters);
+    assert_eq!(CallParameters::of_group(group.context()), Ok(parameters));
+    let credential = group.roster().next().unwrap().credential;
+    assert_eq!(credential, Credential::basic(b"alice".to_vec()));
+}
