@@ -11,7 +11,7 @@ use mls::{
 };
 use sframe_bridge::{
     CALL_PARAMETERS, CallKeys, CallParameters, CallRules, ChangeRight, Epoch, KidLayout,
-    ReceiveError, TrackId,
+    ReceiveError, SendError, TrackId,
 };
 use std::sync::Arc;
 
@@ -268,4 +268,42 @@ fn parameters_are_read_from_the_group() {
     assert_eq!(CallParameters::of_group(group.context()), Ok(parameters));
     let credential = group.roster().next().unwrap().credential;
     assert_eq!(credential, Credential::basic(b"alice".to_vec()));
+}
+
+#[test]
+fn a_restored_group_sends_after_its_own_commit_and_not_after_a_replayed_one() {
+    let alice = client("alice");
+    let bob = client("bob");
+    let mut call = vec![Participant::new(create(&alice, &CallParameters::default()))];
+    commit(&mut call, &[&bob], &[]);
+    let key = SnapshotKey::generate(&mut os_rng());
+    let saved = call[1].group.save(&key, &mut os_rng()).unwrap();
+
+    // Bob goes on and sends under epoch 2; then he dies.
+    let pending = call[0].group.commit().build(&mut os_rng(), NOW).unwrap();
+    let message = pending.commit().to_vec();
+    let change = call[0].group.confirm(pending).unwrap();
+    call[0].install(Some(&change.changes));
+    call[1].process(&message).unwrap();
+
+    let mut restored = Participant {
+        group: bob.restore(&saved, &key).unwrap(),
+        keys: CallKeys::restored(config()),
+    };
+    let mut sender = restored.keys.sender(TrackId(1)).unwrap();
+    restored.install(None);
+    restored.process(&message).unwrap();
+    restored.keys.handle_timeout(at(60_000));
+    assert_eq!(restored.keys.newest_epoch(), Some(2));
+    assert_eq!(sender.protect_into(b"x", b"", &mut Vec::new()), Err(SendError::NoKey));
+
+    let pending = restored.group.commit().build(&mut os_rng(), NOW).unwrap();
+    let message = pending.commit().to_vec();
+    let change = restored.group.confirm(pending).unwrap();
+    restored.install(Some(&change.changes));
+    let mut wire = Vec::new();
+    sender.protect_into(b"x", b"", &mut wire).unwrap();
+    assert_eq!(sender.epoch(), Some(3));
+    call[0].process(&message).unwrap();
+    call[0].keys.receiver().unprotect_in_place(&mut wire, b"", at(0)).unwrap();
 }
