@@ -68,6 +68,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate self as mls;
+
 pub mod client;
 pub mod codec;
 pub mod crypto;

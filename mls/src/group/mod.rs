@@ -16,6 +16,8 @@ mod save;
 mod snapshot;
 pub(crate) mod stage;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 
 pub use changes::{Changes, EpochChange, Member};
 pub use commit_builder::{CommitBuilder, PendingCommit};

@@ -47,7 +47,7 @@ impl Group {
     }
 
     /// The state in the clear; equal states give equal bytes.
-    fn encode_state(&self) -> Result<Zeroizing<Vec<u8>>, SnapshotError> {
+    pub(super) fn encode_state(&self) -> Result<Zeroizing<Vec<u8>>, SnapshotError> {
         let tree = self.state.tree.encode_tree();
         // A vector that grows leaves copies of secrets behind.
         let capacity = tree.len().saturating_add(self.saved_length_bound());

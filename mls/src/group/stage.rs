@@ -297,6 +297,10 @@ impl Applied<'_, '_> {
             .map(|listed| CommittedProposal {
                 proposal: listed.proposal,
                 sender: listed.sender,
+                member: match listed.sender {
+                    Sender::Member(leaf) => state.tree.leaf(leaf).map(Member::from),
+                    _ => None,
+                },
                 by_reference: listed.by_reference,
             })
             .collect();

@@ -1,7 +1,7 @@
 //! Rules of the application on commits, as a hook (RFC 9420 section 12.2).
 
 use crate::{
-    group::Changes,
+    group::{Changes, Member},
     wire::{GroupContext, Proposal, Sender},
 };
 
@@ -14,12 +14,14 @@ pub struct RuleViolation {
 }
 
 /// A proposal of a commit, with the one who proposed it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CommittedProposal<'a> {
     /// The proposal.
     pub proposal: &'a Proposal,
     /// Who proposed it; for a proposal by value the committer.
     pub sender: Sender,
+    /// That member, as it was before the commit; absent for senders outside the group.
+    pub member: Option<Member>,
     /// True when the commit names it by reference.
     pub by_reference: bool,
 }

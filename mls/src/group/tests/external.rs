@@ -1,0 +1,219 @@
+//! The rules on external commits (RFC 9420 sections 12.2, 12.4.3.2), and the public group's own checks.
+
+use super::*;
+use crate::{
+    ExternalJoinOptions, PendingExternalJoin, WelcomeMismatch,
+    framing::sign,
+    validation::{GroupInfoViolation, LeafNodeViolation},
+    wire::{ExternalInit, ProposalRef, ProposalType, Remove},
+};
+use ProposalListViolation as Violation;
+
+fn join(scene: &mut Scene, client: &Client, resync: bool) -> PendingExternalJoin {
+    let info = scene.groups[1].group_info(GroupInfoOptions::default()).unwrap();
+    let options = ExternalJoinOptions { resync, ..ExternalJoinOptions::default() };
+    client.join_external(&info, None, options, &mut scene.rng, NOW).unwrap()
+}
+
+/// An external commit of `client`, altered and signed again.
+fn forge_external(scene: &Scene, client: &Client, commit: Commit) -> Vec<u8> {
+    let group = &scene.groups[1];
+    let content = FramedContent {
+        group_id: group.id().clone(),
+        epoch: group.epoch(),
+        sender: Sender::NewMemberCommit,
+        authenticated_data: Vec::new(),
+        content: Content::Commit(Box::new(commit)),
+    };
+    let context = &group.state.context_bytes;
+    let signer = client.identity().signer();
+    let signed = sign(suite(), WireFormat::PublicMessage, content, context, signer).unwrap();
+    let authenticated = signed.confirmed(ConfirmationTag(vec![0; 32])).unwrap();
+    let message = protect_public(suite(), authenticated, None, context).unwrap();
+    MlsMessage(MlsMessageBody::PublicMessage(message)).to_bytes()
+}
+
+/// Signs the leaf of the path for another place than the one it was made for.
+fn sign_path(scene: &Scene, client: &Client, commit: &mut Commit, leaf: LeafIndex) {
+    let leaf_node = &mut commit.path.as_mut().unwrap().leaf_node;
+    client.identity().sign_leaf(suite(), leaf_node, scene.groups[1].id(), leaf).unwrap();
+}
+
+fn refused(violation: &Violation, alter: impl FnOnce(&mut Commit)) {
+    let mut scene = scene(40);
+    let outsider = scene.client("outsider");
+    let mut commit = commit_in(join(&mut scene, &outsider, false).commit());
+    alter(&mut commit);
+    let bytes = forge_external(&scene, &outsider, commit);
+    scene.refuse(&bytes, violation);
+    scene.goes_on();
+}
+
+fn by_value(proposal: Proposal) -> ProposalOrRef {
+    ProposalOrRef::Proposal(proposal)
+}
+
+fn remove(leaf: u32) -> ProposalOrRef {
+    by_value(Proposal::Remove(Remove { removed: LeafIndex(leaf) }))
+}
+
+#[test]
+fn external_commits_with_a_list_that_is_not_permitted() {
+    refused(&Violation::ExternalInitCount, |commit| commit.proposals.clear());
+    refused(&Violation::ExternalInitCount, |commit| {
+        let init = Proposal::ExternalInit(ExternalInit { kem_output: vec![1; 32] });
+        commit.proposals.push(by_value(init));
+    });
+    refused(&Violation::ExternalSeveralRemoves, |commit| {
+        commit.proposals.extend([remove(2), remove(3)]);
+    });
+    refused(&Violation::ExternalReference, |commit| {
+        commit.proposals.push(ProposalOrRef::Reference(ProposalRef(vec![1; 32])));
+    });
+    let extensions = crate::wire::GroupContextExtensions { extensions: Default::default() };
+    let kind = ProposalType::GROUP_CONTEXT_EXTENSIONS;
+    refused(&Violation::ExternalType(kind), |commit| {
+        commit.proposals.push(by_value(Proposal::GroupContextExtensions(extensions)));
+    });
+    refused(&Violation::RemovedLeafBlank(LeafIndex(50)), |commit| {
+        commit.proposals.push(remove(50));
+    });
+}
+
+#[test]
+fn an_external_commit_with_the_signature_key_of_a_member() {
+    let mut scene = scene(45);
+    let member = scene.groups[3].client().clone();
+    let mut commit = commit_in(join(&mut scene, &member, true).commit());
+    commit.proposals.truncate(1);
+    sign_path(&scene, &member, &mut commit, LeafIndex(4));
+    let bytes = forge_external(&scene, &member, commit);
+    let violation = Violation::PathLeaf(LeafNodeViolation::SignatureKeyInUse(LAST));
+    scene.refuse(&bytes, &violation);
+    scene.goes_on();
+}
+
+#[test]
+fn an_external_commit_without_a_path() {
+    let mut scene = scene(41);
+    let outsider = scene.client("outsider");
+    let mut commit = commit_in(join(&mut scene, &outsider, false).commit());
+    commit.path = None;
+    let bytes = forge_external(&scene, &outsider, commit);
+    scene.refuse(&bytes, &Violation::PathMissing);
+    scene.goes_on();
+}
+
+/// Only the member itself, by its credential, may take the place of a leaf.
+struct SameCredential;
+
+impl crate::CredentialValidator for SameCredential {
+    fn validate(
+        &self,
+        _: &crate::wire::Credential,
+        _: &crate::wire::SignaturePublicKey,
+        _: crate::UnixTime,
+    ) -> Result<(), crate::CredentialRejected> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_resync_in_the_place_of_somebody_else() {
+    let mut scene = scene_with(
+        42,
+        ClientOptions { validator: std::sync::Arc::new(SameCredential), ..public_options() },
+    );
+    let outsider = scene.client("outsider");
+    let mut commit = commit_in(join(&mut scene, &outsider, false).commit());
+    commit.proposals.push(remove(3));
+    sign_path(&scene, &outsider, &mut commit, LAST);
+    let bytes = forge_external(&scene, &outsider, commit);
+    for group in &mut scene.groups[..3] {
+        let error = group.process(&bytes, NOW).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ProcessError::InvalidCommit(Violation::PathLeaf(LeafNodeViolation::Credential(_)))
+            ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_public_group_follows_and_compares() {
+    let mut scene = scene(43);
+    let outsider = scene.client("outsider");
+    let pending = join(&mut scene, &outsider, false);
+    let info = pending.group_info(GroupInfoOptions::default()).unwrap();
+    let PublicProcessed::Commit(staged) = scene.service.process(pending.commit(), NOW).unwrap()
+    else {
+        panic!("expected a commit")
+    };
+    assert!(staged.changes().external);
+    let checked = staged.check_group_info(&scene.service, &info).unwrap();
+    assert_eq!(checked.signer, LeafIndex(4));
+    assert!(checked.has_tree && checked.has_external_pub);
+    let old = scene.groups[0].group_info(GroupInfoOptions::default()).unwrap();
+    assert_eq!(staged.check_group_info(&scene.service, &old), Err(GroupInfoViolation::OtherState));
+    assert!(scene.service.check_group_info(&old).is_ok());
+    scene.service.merge(*staged).unwrap();
+    assert!(scene.service.check_group_info(&info).is_ok());
+    support::deliver(&mut scene.groups, pending.commit(), usize::MAX);
+    scene.groups.push(pending.confirm());
+
+    let bundle = scene.key_package("newcomer");
+    let other = scene.key_package("other");
+    let with = |scene: &mut Scene, bundles: &[&KeyPackageBundle]| {
+        let mut builder = scene.groups[0].commit();
+        for bundle in bundles {
+            builder = builder.add(bundle.key_package().clone());
+        }
+        builder.welcome_tree(false).build(&mut scene.rng, NOW).unwrap()
+    };
+    let pending = with(&mut scene, &[&bundle]);
+    let both = with(&mut scene, &[&bundle, &other]);
+    let info = GroupInfoOptions { tree: false, external_pub: true };
+    let info = pending.group_info(&scene.groups[0], info).unwrap();
+    let PublicProcessed::Commit(staged) = scene.service.process(pending.commit(), NOW).unwrap()
+    else {
+        panic!("expected a commit")
+    };
+    let checked = staged.check_group_info(&scene.service, &info).unwrap();
+    assert!(!checked.has_tree && checked.has_external_pub);
+    let mut altered = info.clone();
+    let last = altered.len() - 1;
+    altered[last] ^= 1;
+    assert_eq!(
+        staged.check_group_info(&scene.service, &altered),
+        Err(GroupInfoViolation::Signature)
+    );
+    assert_eq!(staged.check_welcome(pending.welcome().unwrap()), Ok(()));
+    assert_eq!(staged.check_welcome(both.welcome().unwrap()), Err(WelcomeMismatch::Joiners));
+    assert_eq!(staged.check_welcome(&info), Err(WelcomeMismatch::NotAWelcome));
+    assert_eq!(staged.changes().welcomed, [bundle.reference().clone()]);
+    let commit = pending.commit().to_vec();
+    scene.service.merge(*staged).unwrap();
+    support::deliver(&mut scene.groups, &commit, 0);
+    scene.groups[0].confirm(pending).unwrap();
+    scene.goes_on();
+}
+
+#[test]
+fn a_public_group_refuses_private_handshakes() {
+    let mut scene = scene(44);
+    scene.groups[0].set_handshake_format(crate::HandshakeFormat::Private);
+    let pending = scene.groups[0].commit().build(&mut scene.rng, NOW).unwrap();
+    let error = scene.service.process(pending.commit(), NOW).unwrap_err();
+    assert_eq!(error, ProcessError::HandshakeFormat);
+    let mut options = public_options();
+    options.accept = crate::HandshakePolicy::PublicOnly;
+    let client = scene.groups[1].client();
+    scene.groups[1].client = Client::new(suite(), client.identity().clone(), options);
+    let before = scene.groups[1].encode_state().unwrap();
+    let error = scene.groups[1].process(pending.commit(), NOW).unwrap_err();
+    assert_eq!(error, ProcessError::HandshakeFormat);
+    assert_eq!(*scene.groups[1].encode_state().unwrap(), *before);
+    assert!(scene.groups[2].process(pending.commit(), NOW).is_ok());
+}
