@@ -1,0 +1,177 @@
+//! The engine's thread and socket.
+//!
+//! Two threads of their own, so that a busy async runtime (in a call played within one process the clients
+//! share it) delays no packet: one empties the socket into a bounded queue, the other runs the engine.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{Engine, MediaCommand};
+use crate::metrics::Metrics;
+
+/// Datagrams that may wait for the engine; more are dropped, as a full socket buffer would drop them.
+const QUEUE: usize = 8192;
+
+/// Inputs taken before what they caused is sent.
+const BATCH: usize = 64;
+
+/// The longest datagram that is read. WebRTC stays below an Ethernet frame.
+const MAX_DATAGRAM: usize = 2048;
+
+/// How long the reader waits before it looks whether the worker has ended.
+const READ_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Why the worker cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("the media worker cannot start")]
+pub struct WorkerError(#[from] io::Error);
+
+enum Inbound {
+    Command(MediaCommand),
+    Datagram { source: SocketAddr, bytes: Vec<u8>, at: Instant },
+}
+
+/// A running engine.
+#[derive(Debug)]
+pub struct MediaWorker {
+    inbound: Sender<Inbound>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A handle that sends commands to a [`MediaWorker`].
+#[derive(Clone, Debug)]
+pub struct MediaHandle(Sender<Inbound>);
+
+impl MediaHandle {
+    /// Sends a command; without effect once the worker has ended.
+    pub fn send(&self, command: MediaCommand) {
+        let _ = self.0.send(Inbound::Command(command));
+    }
+}
+
+impl std::fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inbound")
+    }
+}
+
+impl MediaWorker {
+    /// Starts the threads around `engine` and `socket`.
+    ///
+    /// # Errors
+    /// If the socket cannot be set up or a thread cannot be started.
+    pub fn start(
+        engine: Engine,
+        socket: UdpSocket,
+        metrics: &Metrics,
+    ) -> Result<Self, WorkerError> {
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(READ_TIMEOUT))?;
+        let (sender, receiver) = channel();
+        let socket = Arc::new(socket);
+        let shared = Arc::new(Shared::default());
+        let reader = Reader {
+            socket: Arc::clone(&socket),
+            inbound: sender.clone(),
+            shared: Arc::clone(&shared),
+            metrics: metrics.clone(),
+        };
+        let threads = vec![
+            Builder::new().name("sfu-udp".to_owned()).spawn(move || reader.run())?,
+            Builder::new()
+                .name("sfu-media".to_owned())
+                .spawn(move || run(engine, &socket, &receiver, &shared))?,
+        ];
+        Ok(Self { inbound: sender, threads })
+    }
+
+    /// A handle for the signalling side.
+    pub fn handle(&self) -> MediaHandle {
+        MediaHandle(self.inbound.clone())
+    }
+
+    /// Says goodbye to all peers and waits for the threads to end (a fraction of a second).
+    pub fn stop(self) {
+        let _ = self.inbound.send(Inbound::Command(MediaCommand::Shutdown));
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    ended: AtomicBool,
+}
+
+struct Reader {
+    socket: Arc<UdpSocket>,
+    inbound: Sender<Inbound>,
+    shared: Arc<Shared>,
+    metrics: Metrics,
+}
+
+impl Reader {
+    fn run(self) {
+        let mut buffer = [0; MAX_DATAGRAM];
+        while !self.shared.ended.load(Ordering::Relaxed) {
+            // Errors are the time-out, or an ICMP message about an earlier datagram.
+            let Ok((len, source)) = self.socket.recv_from(&mut buffer) else { continue };
+            if self.shared.waiting.load(Ordering::Relaxed) >= QUEUE {
+                self.metrics.datagrams_dropped.with_label_values(&["queue_full"]).inc();
+                continue;
+            }
+            let Some(bytes) = buffer.get(..len) else { continue };
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+            let datagram = Inbound::Datagram { source, bytes: bytes.to_vec(), at: Instant::now() };
+            if self.inbound.send(datagram).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn run(mut engine: Engine, socket: &UdpSocket, inbound: &Receiver<Inbound>, shared: &Shared) {
+    let mut ended = false;
+    while !ended {
+        let wait = engine
+            .next_deadline()
+            .map_or(READ_TIMEOUT, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let first = match inbound.recv_timeout(wait.min(READ_TIMEOUT)) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        for input in first.into_iter().chain(inbound.try_iter().take(BATCH)) {
+            match input {
+                Inbound::Datagram { source, bytes, at } => {
+                    shared.waiting.fetch_sub(1, Ordering::Relaxed);
+                    engine.datagram(source, &bytes, at);
+                    engine.settle(at);
+                }
+                Inbound::Command(command) => {
+                    ended |= matches!(command, MediaCommand::Shutdown);
+                    let now = Instant::now();
+                    engine.command(command, now);
+                    engine.settle(now);
+                }
+            }
+        }
+        let now = Instant::now();
+        engine.timeout(now);
+        engine.settle(now);
+        while let Some(datagram) = engine.poll_outgoing() {
+            // A full send buffer blocks for as long as the kernel needs; other errors cost one datagram.
+            if let Err(error) = socket.send_to(&datagram.contents, datagram.destination) {
+                tracing::debug!(%error, "datagram not sent");
+            }
+        }
+    }
+    shared.ended.store(true, Ordering::Relaxed);
+}

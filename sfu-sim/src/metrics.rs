@@ -1,0 +1,106 @@
+//! What the server counts, in Prometheus' text format. No label ever holds a name, a token or a key.
+
+use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+
+use crate::protocol::RefusalCode;
+
+/// The counters of one server. Every server has its own registry, so that several fit into one process.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Rooms that are open.
+    pub rooms: IntGauge,
+    /// Participants that have a place in a room.
+    pub participants: IntGauge,
+    /// Signalling connections that are open.
+    pub connections: IntGauge,
+    /// Connections accepted since the start.
+    pub connections_total: IntCounter,
+    /// Connections closed by the server, by reason.
+    pub closed: IntCounterVec,
+    /// Messages received from clients.
+    pub messages: IntCounter,
+    /// Refusals sent, by code.
+    pub refusals: IntCounterVec,
+    /// Media peers that are connected.
+    pub media_peers: IntGauge,
+    /// RTP packets received.
+    pub packets_in: IntCounter,
+    /// RTP packets forwarded, counted once for each receiver.
+    pub packets_out: IntCounter,
+    /// RTP payload bytes forwarded, counted once for each receiver.
+    pub bytes_out: IntCounter,
+    /// RTP packets that went nowhere because they had been here before or came too late.
+    pub packets_dropped: IntCounterVec,
+    /// Datagrams dropped, by reason.
+    pub datagrams_dropped: IntCounterVec,
+    /// Keyframe requests sent to publishers.
+    pub keyframe_requests: IntCounter,
+    /// SDP negotiations that the server began.
+    pub offers: IntCounter,
+    /// Commits appended to a log.
+    pub commits: IntCounter,
+    /// Messages of other kinds appended to a log.
+    pub proposals: IntCounter,
+}
+
+impl Metrics {
+    /// Counters at zero.
+    ///
+    /// # Errors
+    /// Only if two counters had the same name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("framelock".to_owned()), None)?;
+        let counter = |name: &str, help: &str| {
+            let metric = IntCounter::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str| {
+            let metric = IntGauge::new(name, help)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let family = |name: &str, help: &str, label: &str| {
+            let metric = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        Ok(Self {
+            rooms: gauge("rooms", "Open rooms")?,
+            participants: gauge("participants", "Participants that have a place in a room")?,
+            connections: gauge("connections", "Open signalling connections")?,
+            connections_total: counter("connections_total", "Signalling connections accepted")?,
+            closed: family("connections_closed_total", "Connections the server closed", "reason")?,
+            messages: counter("messages_total", "Messages received from clients")?,
+            refusals: family("refusals_total", "Refusals sent to clients", "code")?,
+            media_peers: gauge("media_peers", "Connected media peers")?,
+            packets_in: counter("rtp_packets_in_total", "RTP packets received")?,
+            packets_out: counter("rtp_packets_out_total", "RTP packets forwarded")?,
+            bytes_out: counter("rtp_bytes_out_total", "RTP payload bytes forwarded")?,
+            packets_dropped: family("rtp_packets_dropped_total", "RTP packets dropped", "reason")?,
+            datagrams_dropped: family("datagrams_dropped_total", "Datagrams dropped", "reason")?,
+            keyframe_requests: counter("keyframe_requests_total", "Keyframes asked for")?,
+            offers: counter("offers_total", "Offers the server made")?,
+            commits: counter("commits_total", "Commits appended")?,
+            proposals: counter("proposals_total", "Proposals appended")?,
+            registry,
+        })
+    }
+
+    /// Counts a refusal under its code.
+    pub fn count_refusal(&self, code: &RefusalCode) {
+        let value = serde_json::to_value(code).unwrap_or_default();
+        let label = value.get("code").and_then(|code| code.as_str()).unwrap_or("unknown");
+        self.refusals.with_label_values(&[label]).inc();
+    }
+
+    /// The text that `/metrics` answers.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        if TextEncoder::new().encode(&self.registry.gather(), &mut out).is_err() {
+            return String::new();
+        }
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
