@@ -1,4 +1,17 @@
 //! A selective forwarding unit and MLS delivery service that never hold a key.
+//!
+//! [`Server::start`] runs both in this process: clients signal over a WebSocket in the [`protocol`], send media
+//! to one UDP socket ([`media`]), and the [`router`] decides who gets what. Payloads are opaque to all of it. The
+//! [`delivery`] service orders the MLS commits of each call.
 
+pub mod config;
 pub mod delivery;
+pub mod media;
+pub mod metrics;
 pub mod protocol;
+pub mod router;
+pub mod server;
+pub mod token;
+
+pub use config::Config;
+pub use server::{RunningServer, Server, StartError};
