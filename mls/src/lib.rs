@@ -92,13 +92,12 @@ pub use error::{
     SnapshotError,
 };
 pub use group::{
-    Changes, CommitBuilder, EpochChange, Group, GroupInfoOptions, HandshakeFormat, HandshakePolicy,
-    Member, MemoryPskStore, NoPsks, PendingCommit, Processed, ProposalMessage, PskStore,
-    ReceivedMessage, ReceivedProposal, SnapshotKey, StagedCommit,
+    Changes, CheckedGroupInfo, CommitBuilder, EpochChange, Group, GroupInfoOptions,
+    HandshakeFormat, HandshakePolicy, Member, MemoryPskStore, NoPsks, PendingCommit, Processed,
+    ProposalMessage, PskStore, ReceivedMessage, ReceivedProposal, SnapshotKey, StagedCommit,
 };
 pub use public_group::{
-    CheckedGroupInfo, PublicGroup, PublicGroupOptions, PublicProcessed, StagedPublicCommit,
-    WelcomeMismatch,
+    PublicGroup, PublicGroupOptions, PublicProcessed, StagedPublicCommit, WelcomeMismatch,
 };
 pub use validation::{
     AcceptAnyCredential, CredentialRejected, CredentialValidator, GroupRules, RuleContext,

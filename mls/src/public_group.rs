@@ -8,7 +8,8 @@ use crate::{
     error::{JoinError, MergeError, ProcessError},
     framing::{FramingError, ReceivedPublicMessage},
     group::{
-        Changes, EpochChange, Member, ReceivedProposal,
+        Changes, CheckedGroupInfo, EpochChange, Member, ReceivedProposal,
+        group_info::ExpectedGroupInfo,
         next_epoch::NextPublic,
         proposal_cache::ProposalCache,
         receive_commit::check_commit,
@@ -17,11 +18,11 @@ use crate::{
     tree::{LeafRef, TreeView},
     validation::{
         CredentialValidator, GroupInfoViolation, GroupRules, KeyPackageViolation, NoFurtherRules,
-        check_group_info_signature, check_key_package, check_lifetime,
+        check_key_package, check_lifetime,
     },
     wire::{
-        ConfirmationTag, Content, ExtensionType, GroupContext, GroupId, KeyPackage, KeyPackageRef,
-        LeafIndex, MlsMessage, MlsMessageBody, ProposalRef, UnixTime,
+        Content, GroupContext, GroupId, KeyPackage, KeyPackageRef, LeafIndex, MlsMessage,
+        MlsMessageBody, ProposalRef, UnixTime,
     },
 };
 
@@ -77,6 +78,7 @@ pub enum PublicProcessed {
 pub struct StagedPublicCommit {
     group_id: GroupId,
     next: NextPublic,
+    authenticated_data: Vec<u8>,
 }
 
 impl StagedPublicCommit {
@@ -98,6 +100,12 @@ impl StagedPublicCommit {
         &self.next.context
     }
 
+    /// Data of the application that was authenticated with the commit.
+    #[must_use]
+    pub fn authenticated_data(&self) -> &[u8] {
+        &self.authenticated_data
+    }
+
     /// Checks that a GroupInfo describes the epoch that this commit starts. `group` is the one that staged the commit.
     ///
     /// # Errors
@@ -108,10 +116,11 @@ impl StagedPublicCommit {
         message: &[u8],
     ) -> Result<CheckedGroupInfo, GroupInfoViolation> {
         let view = self.next.tree.view(&group.state.tree);
-        let expected = Expected {
+        let expected = ExpectedGroupInfo {
             suite: group.state.suite,
             context: &self.next.context,
             confirmation_tag: &self.next.confirmation_tag,
+            external_pub: None,
         };
         expected.check(message, |leaf| view.leaf(leaf).map(LeafRef::to_leaf_node))
     }
@@ -160,51 +169,6 @@ pub enum WelcomeMismatch {
     /// It leaves out somebody whom the commit adds, or names somebody else.
     #[error("the welcome is not for exactly those whom the commit adds")]
     Joiners,
-}
-
-/// A GroupInfo that describes the state that it was compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckedGroupInfo {
-    /// The member who signed it.
-    pub signer: LeafIndex,
-    /// True when it carries the ratchet tree.
-    pub has_tree: bool,
-    /// True when it carries an external public key. That the key is the group's is for members to check.
-    pub has_external_pub: bool,
-}
-
-/// What a GroupInfo must say.
-struct Expected<'a> {
-    suite: &'static Suite,
-    context: &'a GroupContext,
-    confirmation_tag: &'a ConfirmationTag,
-}
-
-impl Expected<'_> {
-    fn check(
-        &self,
-        message: &[u8],
-        leaf_at: impl Fn(LeafIndex) -> Option<crate::wire::LeafNode>,
-    ) -> Result<CheckedGroupInfo, GroupInfoViolation> {
-        let Ok(MlsMessage(MlsMessageBody::GroupInfo(info))) = MlsMessage::from_bytes(message)
-        else {
-            return Err(GroupInfoViolation::NotAGroupInfo);
-        };
-        if info.group_context != *self.context || info.confirmation_tag != *self.confirmation_tag {
-            return Err(GroupInfoViolation::OtherState);
-        }
-        check_group_info_signature(
-            self.suite,
-            &info,
-            leaf_at(info.signer).map(|leaf| leaf.signature_key).as_ref(),
-        )?;
-        let has = |kind| info.extensions.find(kind).is_some();
-        Ok(CheckedGroupInfo {
-            signer: info.signer,
-            has_tree: has(ExtensionType::RATCHET_TREE),
-            has_external_pub: has(ExtensionType::EXTERNAL_PUB),
-        })
-    }
 }
 
 impl PublicGroup {
@@ -272,7 +236,9 @@ impl PublicGroup {
         let tree = applied.overlay.finish();
         let next = NextPublic::new(suite, tree, applied.context, tag, checked.changes);
         let group_id = state.context.group_id.clone();
-        Ok(PublicProcessed::Commit(Box::new(StagedPublicCommit { group_id, next })))
+        let authenticated_data = authenticated.content.authenticated_data;
+        let staged = StagedPublicCommit { group_id, next, authenticated_data };
+        Ok(PublicProcessed::Commit(Box::new(staged)))
     }
 
     /// Keeps a proposal of this epoch, so that commits can refer to it.
@@ -376,10 +342,11 @@ impl PublicGroup {
     /// # Errors
     /// [`GroupInfoViolation`].
     pub fn check_group_info(&self, message: &[u8]) -> Result<CheckedGroupInfo, GroupInfoViolation> {
-        let expected = Expected {
+        let expected = ExpectedGroupInfo {
             suite: self.state.suite,
             context: &self.state.context,
             confirmation_tag: &self.state.confirmation_tag,
+            external_pub: None,
         };
         expected.check(message, |leaf| self.state.tree.leaf(leaf).map(LeafRef::to_leaf_node))
     }

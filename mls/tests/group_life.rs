@@ -176,7 +176,7 @@ fn a_commit_that_lost_the_race_is_dropped_cleanly() {
     let winner = groups[1].commit().build(rng, NOW).unwrap();
     let commit = winner.commit().to_vec();
     assert!(winner.is_echo(&commit) && !loser.is_echo(&commit));
-    assert_eq!(groups[1].process(&commit, NOW).unwrap_err(), ProcessError::OwnMessage);
+    assert_eq!(groups[1].process(&commit, NOW).unwrap_err(), ProcessError::OwnCommit);
     deliver(&mut groups, &commit, 1);
     groups[1].confirm(winner).unwrap();
     let stale = loser.commit().to_vec();

@@ -6,7 +6,7 @@ use crate::{
     group::{Group, next_epoch::MemberSecrets, state::PublicState},
     schedule::{EpochSecret, SecretTree},
     tree::{RatchetTree, TreePrivateKeys},
-    validation::check_requirements,
+    validation::{check_requirements, required_capabilities},
     wire::{
         Extension, ExtensionType, Extensions, GroupContext, GroupId, LeafIndex, ProtocolVersion,
         RequiredCapabilities, UnixTime,
@@ -40,10 +40,10 @@ impl Client {
         let leaf_key = suite.kem.generate(rng)?;
         let leaf_node = self.leaf_node(leaf_key.public(), now)?;
         let mut extensions = options.extensions;
-        let required = options.required_capabilities.unwrap_or_default();
-        if required != RequiredCapabilities::default() {
-            extensions.set(Extension::new(ExtensionType::REQUIRED_CAPABILITIES, &required));
+        if let Some(required) = &options.required_capabilities {
+            extensions.set(Extension::new(ExtensionType::REQUIRED_CAPABILITIES, required));
         }
+        let required = required_capabilities(&extensions)?;
         check_requirements(&leaf_node.capabilities, &required, &extensions)
             .map_err(ClientError::Requirements)?;
         let tree = RatchetTree::new(suite, &leaf_node);

@@ -48,10 +48,14 @@ pub enum ProcessError {
     /// Handshake messages of this wire format are refused by the client's options, or cannot be read without secrets.
     #[error("handshake messages of this wire format are refused")]
     HandshakeFormat,
-    /// The message is this member's own; what it says is known already. A commit of one's own takes effect with
-    /// [`Group::confirm`](crate::Group::confirm).
+    /// The proposal or application data is this member's own, and known already.
     #[error("the message was sent by this member")]
     OwnMessage,
+    /// The commit is this member's own. While its [`PendingCommit`](crate::PendingCommit) is at hand,
+    /// [`is_echo`](crate::PendingCommit::is_echo) tells that, and [`Group::confirm`](crate::Group::confirm) puts it into effect.
+    /// Without it (after a crash, say) the path secrets are lost.
+    #[error("the commit was sent by this member, and takes effect by its pending commit only")]
+    OwnCommit,
     /// More proposals in one epoch than the client's options permit to keep.
     #[error("too many proposals in one epoch")]
     TooManyProposals,
@@ -102,7 +106,10 @@ impl ProcessError {
             Self::WrongKind | Self::OtherGroup | Self::Inactive | Self::PskUnknown(_) => {
                 Fault::Misuse
             }
-            Self::StaleEpoch { .. } | Self::FutureEpoch { .. } | Self::OwnMessage => Fault::Timing,
+            Self::StaleEpoch { .. }
+            | Self::FutureEpoch { .. }
+            | Self::OwnMessage
+            | Self::OwnCommit => Fault::Timing,
             Self::InvalidProposal(violation) | Self::InvalidCommit(violation) => {
                 faults::of_proposals(violation)
             }
@@ -129,6 +136,7 @@ impl ProcessError {
         match self {
             Self::FutureEpoch { .. } => Action::WaitForKey,
             Self::PskUnknown(_)
+            | Self::OwnCommit
             | Self::PathSecret(_)
             | Self::ExternalInit
             | Self::ConfirmationTag

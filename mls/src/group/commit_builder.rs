@@ -19,6 +19,7 @@ use super::{
     create_commit::{BuiltCommit, CommitInput, LeafContent, create_commit, fresh_psk_id},
     group_info::{Described, GroupInfoOptions, describe},
     next_epoch::{MemberSecrets, NextPublic},
+    proposal_cache::ReceivedProposal,
     stage::{Proposed, apply_proposals},
 };
 
@@ -227,7 +228,13 @@ fn choose(
         }
         Pending::All if group.proposals.len() == 0 => Vec::new(),
         Pending::All => {
-            let candidates = group.proposals.select(group.own_leaf, &by_value);
+            let mut candidates = group.proposals.select(group.own_leaf, &by_value);
+            candidates.retain(|reference| match group.proposals.get(reference) {
+                Some(ReceivedProposal { proposal: Proposal::Add(add), .. }) => {
+                    check_lifetime(&add.key_package.leaf_node, now).is_ok()
+                }
+                _ => true,
+            });
             if holds(&candidates) {
                 candidates
             } else {

@@ -1,13 +1,15 @@
-//! Making a GroupInfo (RFC 9420 section 12.4.3). It is made on demand, never as part of a commit that nobody joins by.
+//! Making and comparing GroupInfo (RFC 9420 section 12.4.3). It is made on demand, never as part of a commit that nobody joins by.
 
 use crate::{
     client::Identity,
-    codec::Encode,
+    codec::{Decode, Encode},
     crypto::{CryptoError, Suite},
     error::ExportError,
+    validation::{GroupInfoViolation, check_group_info_signature},
     wire::{
         ConfirmationTag, Extension, ExtensionType, Extensions, ExternalPub, GroupContext,
-        GroupInfo, GroupInfoTbs, HpkePublicKey, LeafIndex, MlsMessage, MlsMessageBody, Signature,
+        GroupInfo, GroupInfoTbs, HpkePublicKey, LeafIndex, LeafNode, MlsMessage, MlsMessageBody,
+        Signature,
     },
 };
 
@@ -112,4 +114,61 @@ pub(crate) fn describe(
     };
     let info = sign_group_info(suite, identity, parts)?;
     Ok(MlsMessage(MlsMessageBody::GroupInfo(info)).to_bytes())
+}
+
+/// A GroupInfo that describes the state that it was compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckedGroupInfo {
+    /// The member who signed it.
+    pub signer: LeafIndex,
+    /// True when it carries the ratchet tree.
+    pub has_tree: bool,
+    /// True when it carries an external public key. Only a member can tell whether the key is the group's, and
+    /// [`Group::check_group_info`](crate::Group::check_group_info) does.
+    pub has_external_pub: bool,
+}
+
+/// What a GroupInfo must say.
+pub(crate) struct ExpectedGroupInfo<'a> {
+    pub(crate) suite: &'static Suite,
+    pub(crate) context: &'a GroupContext,
+    pub(crate) confirmation_tag: &'a ConfirmationTag,
+    /// Known to members only.
+    pub(crate) external_pub: Option<HpkePublicKey>,
+}
+
+impl ExpectedGroupInfo<'_> {
+    pub(crate) fn check(
+        &self,
+        message: &[u8],
+        leaf_at: impl Fn(LeafIndex) -> Option<LeafNode>,
+    ) -> Result<CheckedGroupInfo, GroupInfoViolation> {
+        let Ok(MlsMessage(MlsMessageBody::GroupInfo(info))) = MlsMessage::from_bytes(message)
+        else {
+            return Err(GroupInfoViolation::NotAGroupInfo);
+        };
+        if info.group_context != *self.context || info.confirmation_tag != *self.confirmation_tag {
+            return Err(GroupInfoViolation::OtherState);
+        }
+        check_group_info_signature(
+            self.suite,
+            &info,
+            leaf_at(info.signer).map(|leaf| leaf.signature_key).as_ref(),
+        )?;
+        if let Some(expected) = &self.external_pub {
+            let found: Option<ExternalPub> = info
+                .extensions
+                .parse(ExtensionType::EXTERNAL_PUB)
+                .map_err(|_| GroupInfoViolation::ExtensionMalformed)?;
+            if found.is_some_and(|found| found.external_pub != *expected) {
+                return Err(GroupInfoViolation::ExternalPub);
+            }
+        }
+        let has = |kind| info.extensions.find(kind).is_some();
+        Ok(CheckedGroupInfo {
+            signer: info.signer,
+            has_tree: has(ExtensionType::RATCHET_TREE),
+            has_external_pub: has(ExtensionType::EXTERNAL_PUB),
+        })
+    }
 }

@@ -21,7 +21,7 @@ mod tests;
 
 pub use changes::{Changes, EpochChange, Member};
 pub use commit_builder::{CommitBuilder, PendingCommit};
-pub use group_info::GroupInfoOptions;
+pub use group_info::{CheckedGroupInfo, GroupInfoOptions};
 pub use process::{Processed, ReceivedMessage, StagedCommit};
 pub use proposal_cache::ReceivedProposal;
 pub use propose::ProposalMessage;
@@ -35,12 +35,13 @@ use crate::{
     crypto::{Secret, Suite},
     error::ExportError,
     schedule::{EpochAuthenticator, Psk},
-    tree::TreeView,
+    tree::{LeafRef, TreeView},
+    validation::GroupInfoViolation,
     wire::{GroupContext, GroupId, LeafIndex, PskSource, ReInit},
 };
 
 use self::{
-    group_info::{Described, describe},
+    group_info::{Described, ExpectedGroupInfo, describe},
     next_epoch::MemberSecrets,
     past::PastEpochs,
     proposal_cache::ProposalCache,
@@ -259,6 +260,23 @@ impl Group {
     pub fn group_info(&self, options: GroupInfoOptions) -> Result<Vec<u8>, ExportError> {
         let secrets = self.secrets.as_ref().ok_or(ExportError::Inactive)?;
         describe(Described::Present(&self.state), self.client.identity(), secrets, options)
+    }
+
+    /// Checks that a GroupInfo describes the present epoch, signed by a member, and that its external public key, if it has
+    /// one, is the epoch's. That is what a delivery service cannot see.
+    ///
+    /// # Errors
+    /// [`GroupInfoViolation`]; [`GroupInfoViolation::OtherState`] after removal.
+    pub fn check_group_info(&self, message: &[u8]) -> Result<CheckedGroupInfo, GroupInfoViolation> {
+        let secrets = self.secrets.as_ref().ok_or(GroupInfoViolation::OtherState)?;
+        let external = secrets.epoch.external().map_err(|_| GroupInfoViolation::ExternalPub)?;
+        let expected = ExpectedGroupInfo {
+            suite: self.state.suite,
+            context: &self.state.context,
+            confirmation_tag: &self.state.confirmation_tag,
+            external_pub: Some(external.public_key()),
+        };
+        expected.check(message, |leaf| self.state.tree.leaf(leaf).map(LeafRef::to_leaf_node))
     }
 
     /// The proposals received or sent in this epoch, in order of arrival.

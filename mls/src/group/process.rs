@@ -64,6 +64,7 @@ pub struct StagedCommit {
     pub(crate) next: NextPublic,
     /// Absent when the commit removes this member.
     pub(crate) secrets: Option<MemberSecrets>,
+    authenticated_data: Vec<u8>,
 }
 
 impl StagedCommit {
@@ -71,6 +72,12 @@ impl StagedCommit {
     #[must_use]
     pub fn changes(&self) -> &Changes {
         &self.next.changes
+    }
+
+    /// Data of the application that was authenticated with the commit.
+    #[must_use]
+    pub fn authenticated_data(&self) -> &[u8] {
+        &self.authenticated_data
     }
 
     /// The epoch that the commit starts.
@@ -150,6 +157,10 @@ impl Group {
         }
         let secrets = self.secrets.as_mut().ok_or(ProcessError::Inactive)?;
         let state = &self.state;
+        let own = match message.content_type {
+            ContentType::Commit => ProcessError::OwnCommit,
+            ContentType::Application | ContentType::Proposal => ProcessError::OwnMessage,
+        };
         let opened = open_private(
             &mut secrets.secret_tree,
             secrets.epoch.sender_data(),
@@ -157,7 +168,7 @@ impl Group {
             &state.context_bytes,
             |leaf| state.tree.leaf(leaf).is_some(),
         )
-        .map_err(own_message)?;
+        .map_err(|error| own_or(error, own))?;
         let key = state.signature_key_of(opened.content())?;
         let verified = opened.verify_signature(&*key)?;
         if !application {
@@ -191,7 +202,7 @@ impl Group {
         let (tree, sender_data) = (&mut keys.secret_tree, &keys.sender_data);
         let occupied = |leaf| member(leaf).is_some();
         let opened = open_private(tree, sender_data, message, &keys.context, occupied)
-            .map_err(own_message)?;
+            .map_err(|error| own_or(error, ProcessError::OwnMessage))?;
         let sender = member(opened.sender()).ok_or(ProcessError::UnknownSender)?;
         let suite = self.state.suite;
         let key = suite
@@ -221,7 +232,7 @@ impl Group {
                 Ok(Processed::Proposal(received))
             }
             Content::Commit(_) if verified.sender() == Sender::Member(self.own_leaf) => {
-                Err(ProcessError::OwnMessage)
+                Err(ProcessError::OwnCommit)
             }
             Content::Commit(_) => {
                 let authenticated = verified.into_authenticated();
@@ -253,11 +264,12 @@ impl Group {
             .clone()
             .ok_or(FramingError::ConfirmationTagMissing)?;
         let group_id = state.context.group_id.clone();
+        let authenticated_data = authenticated.content.authenticated_data.clone();
         let applied = checked.applied;
         if checked.changes.self_removed {
             let tree = applied.overlay.finish();
             let next = NextPublic::new(suite, tree, applied.context, tag, checked.changes);
-            return Ok(StagedCommit { group_id, next, secrets: None });
+            return Ok(StagedCommit { group_id, next, secrets: None, authenticated_data });
         }
 
         let own_update = self.committed_update(&applied.proposals.updates);
@@ -302,7 +314,7 @@ impl Group {
         let next =
             NextPublic::new(suite, applied.overlay.finish(), applied.context, tag, checked.changes);
         let secrets = MemberSecrets { private, epoch, secret_tree };
-        Ok(StagedCommit { group_id, next, secrets: Some(secrets) })
+        Ok(StagedCommit { group_id, next, secrets: Some(secrets), authenticated_data })
     }
 
     /// Puts a commit of another member into effect.
@@ -351,9 +363,10 @@ impl Group {
     }
 }
 
-fn own_message(error: FramingError) -> ProcessError {
+/// What comes in under this member's own leaf is an echo.
+fn own_or(error: FramingError, own: ProcessError) -> ProcessError {
     match error {
-        FramingError::SecretTree(SecretTreeError::OwnLeaf) => ProcessError::OwnMessage,
+        FramingError::SecretTree(SecretTreeError::OwnLeaf) => own,
         other => ProcessError::Framing(other),
     }
 }

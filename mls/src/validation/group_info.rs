@@ -48,6 +48,9 @@ pub enum GroupInfoViolation {
     /// The `external_pub` extension is missing, so that nobody can join by external commit.
     #[error("the group info has no external public key")]
     ExternalPubMissing,
+    /// The external public key is not that of the epoch: an external commit made with it would fail.
+    #[error("the external public key is not that of the epoch")]
+    ExternalPub,
     /// It speaks of another group, epoch or state than the one at hand.
     #[error("the group info does not describe the state of the group")]
     OtherState,

@@ -20,7 +20,12 @@ pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
 /// Every suite of every backend that is compiled in.
 pub(crate) fn suites() -> Vec<(&'static str, &'static Suite)> {
-    let providers: [&'static CryptoProvider; 2] = [&crypto::AWS_LC_RS, &crypto::RUST_CRYPTO];
+    let providers: Vec<&'static CryptoProvider> = vec![
+        #[cfg(feature = "aws-lc-rs")]
+        &crypto::AWS_LC_RS,
+        #[cfg(feature = "rust-crypto")]
+        &crypto::RUST_CRYPTO,
+    ];
     let ids = [
         CipherSuite::X25519_AES128GCM_SHA256_ED25519,
         CipherSuite::P256_AES128GCM_SHA256_P256,

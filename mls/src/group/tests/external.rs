@@ -158,6 +158,11 @@ fn a_public_group_follows_and_compares() {
     let old = scene.groups[0].group_info(GroupInfoOptions::default()).unwrap();
     assert_eq!(staged.check_group_info(&scene.service, &old), Err(GroupInfoViolation::OtherState));
     assert!(scene.service.check_group_info(&old).is_ok());
+    assert!(scene.groups[2].check_group_info(&old).is_ok());
+    assert_eq!(scene.groups[2].check_group_info(&info), Err(GroupInfoViolation::OtherState));
+    let false_key = external_pub_of_another_key(&scene);
+    assert!(scene.service.check_group_info(&false_key).is_ok(), "no secrets, no verdict");
+    assert_eq!(scene.groups[2].check_group_info(&false_key), Err(GroupInfoViolation::ExternalPub));
     scene.service.merge(*staged).unwrap();
     assert!(scene.service.check_group_info(&info).is_ok());
     support::deliver(&mut scene.groups, pending.commit(), usize::MAX);
@@ -198,6 +203,32 @@ fn a_public_group_follows_and_compares() {
     support::deliver(&mut scene.groups, &commit, 0);
     scene.groups[0].confirm(pending).unwrap();
     scene.goes_on();
+}
+
+/// A GroupInfo of member 0 that leads external joiners astray.
+fn external_pub_of_another_key(scene: &Scene) -> Vec<u8> {
+    let group = &scene.groups[0];
+    let parts = crate::group::group_info::GroupInfoParts {
+        context: group.context().clone(),
+        confirmation_tag: group.state.confirmation_tag.clone(),
+        signer: group.own_leaf(),
+        tree: None,
+        external_pub: Some(own_leaf_node(group).encryption_key),
+    };
+    let identity = group.client.identity();
+    let info = crate::group::group_info::sign_group_info(suite(), identity, parts).unwrap();
+    MlsMessage(MlsMessageBody::GroupInfo(info)).to_bytes()
+}
+
+#[test]
+fn what_applications_hold_may_move_between_threads() {
+    fn sendable<T: Send + Sync>() {}
+    sendable::<Group>();
+    sendable::<PublicGroup>();
+    sendable::<Client>();
+    sendable::<KeyPackageBundle>();
+    sendable::<crate::PendingCommit>();
+    sendable::<crate::StagedCommit>();
 }
 
 #[test]
