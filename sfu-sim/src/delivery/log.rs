@@ -105,7 +105,7 @@ mod tests {
 
     /// Every epoch has a proposal and a commit of 100 bytes each.
     fn entry(seq: u64, epoch: u64) -> LogEntry {
-        let kind = if seq % 2 == 0 { EntryKind::Proposal } else { EntryKind::Commit };
+        let kind = if seq.is_multiple_of(2) { EntryKind::Proposal } else { EntryKind::Commit };
         LogEntry { seq, epoch, kind, sender: None, message: Blob::from(vec![0; 100]) }
     }
 

@@ -31,6 +31,7 @@ mod restore;
 mod service;
 pub mod storage;
 mod submit;
+mod tell;
 mod time;
 
 pub use bucket::Rate;
