@@ -144,7 +144,7 @@ impl Client {
                 state: &state,
                 client: self,
                 entries: &entries,
-                proposed: Proposed { list, committer, creation: None, now },
+                proposed: Proposed { list, committer, now },
                 path: true,
                 leaf: LeafContent {
                     capabilities: self.capabilities(),

@@ -9,7 +9,7 @@ use crate::{
     wire::{
         Add, Extensions, GroupContextExtensions, GroupId, KeyPackage, LeafIndex, MlsMessage,
         MlsMessageBody, PreSharedKey, Proposal, ProposalOrRef, ProposalRef, PskSource, Remove,
-        ResumptionPskUsage, Sender, UnixTime, WireFormat,
+        Sender, UnixTime, WireFormat,
     },
 };
 
@@ -25,8 +25,8 @@ use super::{
 
 /// Collects what a commit is to do. Made by [`Group::commit`].
 ///
-/// Unless told otherwise it covers every valid proposal received in this epoch (RFC 9420 section 12.4), renews the
-/// committer's keys by a path, and puts the ratchet tree into the Welcome.
+/// Unless told otherwise it covers every valid proposal received in this epoch (RFC 9420 section 12.4) but a ReInit, which
+/// would close the group and has to be named with [`only_received`](Self::only_received); it renews the committer's keys by a path, and puts the ratchet tree into the Welcome.
 #[must_use = "a commit is made by `build`"]
 pub struct CommitBuilder<'g> {
     group: &'g mut Group,
@@ -36,7 +36,6 @@ pub struct CommitBuilder<'g> {
     path: bool,
     welcome_tree: bool,
     authenticated_data: Vec<u8>,
-    pub(crate) creation: Option<ResumptionPskUsage>,
 }
 
 /// Which received proposals the commit covers.
@@ -55,7 +54,6 @@ impl<'g> CommitBuilder<'g> {
             path: true,
             welcome_tree: true,
             authenticated_data: Vec::new(),
-            creation: None,
         }
     }
 
@@ -138,7 +136,7 @@ impl<'g> CommitBuilder<'g> {
         now: UnixTime,
     ) -> Result<PendingCommit, CommitError> {
         let Self { group, mut by_value, psks, pending, path, welcome_tree, .. } = self;
-        let (authenticated_data, creation) = (self.authenticated_data, self.creation);
+        let authenticated_data = self.authenticated_data;
         let active = group.secrets.as_ref().filter(|_| group.closed.is_none());
         let secrets = active.ok_or(CommitError::Inactive)?;
         let suite = group.state.suite;
@@ -153,7 +151,7 @@ impl<'g> CommitBuilder<'g> {
             let psk = fresh_psk_id(suite, source, rng);
             by_value.push(Proposal::PreSharedKey(PreSharedKey { psk }));
         }
-        let entries = choose(group, by_value, pending, creation, now)?;
+        let entries = choose(group, by_value, pending, now)?;
         let committer = Sender::Member(group.own_leaf);
         let list = group.proposals.resolve(&entries, committer)?;
         let own = crate::tree::TreeView::leaf(&group.state.tree, group.own_leaf)
@@ -168,7 +166,7 @@ impl<'g> CommitBuilder<'g> {
                 state: &group.state,
                 client: &group.client,
                 entries: &entries,
-                proposed: Proposed { list, committer, creation, now },
+                proposed: Proposed { list, committer, now },
                 path,
                 leaf: LeafContent {
                     capabilities: own.capabilities(),
@@ -192,7 +190,6 @@ fn choose(
     group: &Group,
     by_value: Vec<Proposal>,
     pending: Pending,
-    creation: Option<ResumptionPskUsage>,
     now: UnixTime,
 ) -> Result<Vec<ProposalOrRef>, CommitError> {
     let committer = Sender::Member(group.own_leaf);
@@ -216,7 +213,7 @@ fn choose(
             Proposal::PreSharedKey(psk) => group.find_psk(&psk.psk.source).is_some(),
             _ => true,
         });
-        let proposed = Proposed { list, committer, creation, now };
+        let proposed = Proposed { list, committer, now };
         known && apply_proposals(&group.state, &proposed, group.client.policy()).is_ok()
     };
     let references = match pending {

@@ -95,8 +95,8 @@ impl ProposalCache {
     }
 
     /// References of the proposals that `committer` can commit together with `by_value`, leaving out what would make the
-    /// list invalid: conflicts are resolved as section 12.2 recommends (a Remove before an Update, the last Update,
-    /// other proposals before a ReInit).
+    /// list invalid: conflicts are resolved as section 12.2 recommends (a Remove before an Update, the last Update). A ReInit is
+    /// left out.
     pub(crate) fn select(&self, committer: LeafIndex, by_value: &[Proposal]) -> Vec<ProposalRef> {
         let mut chosen = Selection::default();
         for proposal in by_value {
@@ -114,9 +114,6 @@ impl ProposalCache {
                 selected.push(candidate);
             }
         }
-        if chosen.count > 1 {
-            selected.retain(|p| !matches!(p.proposal, Proposal::ReInit(_)));
-        }
         selected.sort_by_key(|p| self.places.get(&p.reference).copied());
         selected.into_iter().map(|p| p.reference.clone()).collect()
     }
@@ -125,7 +122,6 @@ impl ProposalCache {
 /// What has been chosen for a commit so far.
 #[derive(Default)]
 struct Selection {
-    count: usize,
     leaves: std::collections::HashSet<LeafIndex>,
     clients: std::collections::HashSet<Vec<u8>>,
     psks: Vec<crate::wire::PreSharedKeyId>,
@@ -147,13 +143,13 @@ impl Selection {
             }
             Proposal::PreSharedKey(psk) => !self.psks.contains(&psk.psk),
             Proposal::GroupContextExtensions(_) => !self.extensions,
-            Proposal::ReInit(_) => true,
+            // Closing the group is for the application to decide, by naming the proposal.
+            Proposal::ReInit(_) => false,
             Proposal::ExternalInit(_) | Proposal::Other(..) => false,
         }
     }
 
     fn take(&mut self, proposal: &Proposal, sender: Sender) {
-        self.count += 1;
         match proposal {
             Proposal::Add(add) => {
                 self.clients.insert(add.key_package.leaf_node.signature_key.0.clone());

@@ -35,7 +35,7 @@ pub(crate) fn check_commit<'a>(
 ) -> Result<PublicCommit<'a>, PublicCommitError> {
     let committer = authenticated.content.sender;
     let list = cache.resolve(&commit.proposals, committer)?;
-    let proposed = Proposed { list, committer, creation: None, now };
+    let proposed = Proposed { list, committer, now };
     let mut applied = apply_proposals(state, &proposed, policy)?;
     if applied.proposals.path_required && commit.path.is_none() {
         return Err(ProposalListViolation::PathMissing.into());

@@ -11,7 +11,7 @@ use crate::{
     },
     wire::{
         CredentialType, ExtensionType, ExternalSenders, GroupContext, LeafIndex, LeafNode,
-        RequiredCapabilities, ResumptionPskUsage, Sender, UnixTime, UpdatePath,
+        RequiredCapabilities, Sender, UnixTime, UpdatePath,
     },
 };
 
@@ -24,7 +24,6 @@ use super::{
 pub(crate) struct Proposed<'p> {
     pub(crate) list: Vec<ListedProposal<'p>>,
     pub(crate) committer: Sender,
-    pub(crate) creation: Option<ResumptionPskUsage>,
     pub(crate) now: UnixTime,
 }
 
@@ -48,7 +47,6 @@ pub(crate) fn apply_proposals<'s, 'p>(
         &proposed.list,
         proposed.committer,
         state.suite.hash_length(),
-        proposed.creation,
         |leaf| state.tree.leaf(leaf).is_some(),
     )?;
     let check = policy.leaf_check(state.suite, proposed.now);

@@ -154,7 +154,6 @@ pub(crate) fn check_proposal_list<'p>(
     list: &[ListedProposal<'p>],
     committer: Sender,
     nonce_length: usize,
-    creation: Option<ResumptionPskUsage>,
     is_member: impl Fn(LeafIndex) -> bool,
 ) -> Result<CheckedProposals<'p>, ProposalListViolation> {
     let external = !matches!(committer, Sender::Member(_));
@@ -201,7 +200,7 @@ pub(crate) fn check_proposal_list<'p>(
                 checked.path_required = true;
             }
             Proposal::PreSharedKey(psk) => {
-                check_psk(&psk.psk, nonce_length, creation)?;
+                check_psk(&psk.psk, nonce_length)?;
                 if !psks.insert(&psk.psk) {
                     return Err(ProposalListViolation::PskTwice);
                 }
@@ -253,18 +252,12 @@ fn check_external(listed: &ListedProposal<'_>) -> Result<(), ProposalListViolati
 }
 
 /// Section 12.1.4.
-fn check_psk(
-    psk: &PreSharedKeyId,
-    nonce_length: usize,
-    creation: Option<ResumptionPskUsage>,
-) -> Result<(), ProposalListViolation> {
+fn check_psk(psk: &PreSharedKeyId, nonce_length: usize) -> Result<(), ProposalListViolation> {
     if psk.psk_nonce.len() != nonce_length {
         return Err(ProposalListViolation::PskNonceLength);
     }
     match &psk.source {
-        PskSource::Resumption { usage, .. }
-            if *usage != ResumptionPskUsage::Application && Some(*usage) != creation =>
-        {
+        PskSource::Resumption { usage, .. } if *usage != ResumptionPskUsage::Application => {
             Err(ProposalListViolation::PskUsage)
         }
         _ => Ok(()),
