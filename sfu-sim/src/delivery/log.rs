@@ -1,14 +1,14 @@
 use std::collections::VecDeque;
 
-use crate::protocol::{EntryKind, LogEntry};
+use crate::protocol::LogEntry;
 
 /// The end of the log, for members that were away. Bounded by bytes; the last epoch always stays.
 #[derive(Debug, Default)]
 pub(super) struct LogTail {
     entries: VecDeque<LogEntry>,
     bytes: usize,
-    /// Whether entries of this group have been dropped at the front.
-    truncated: bool,
+    /// The first epoch of which nothing has been dropped.
+    complete_from: u64,
 }
 
 /// A part of the log.
@@ -23,6 +23,20 @@ impl LogTail {
         *self = Self::default();
     }
 
+    /// Starts with a group that is in `epoch` already.
+    pub(super) fn begin_at(&mut self, epoch: u64) {
+        *self = Self { complete_from: epoch, ..Self::default() };
+    }
+
+    /// Takes in an entry from before the epoch in which the tail began, the oldest one first.
+    pub(super) fn recall(&mut self, entry: LogEntry, limit: usize) {
+        if self.entries.is_empty() && self.complete_from > 0 {
+            // What its own epoch had before it may be gone.
+            self.complete_from = entry.epoch + 1;
+        }
+        self.push(entry, limit);
+    }
+
     pub(super) fn push(&mut self, entry: LogEntry, limit: usize) {
         self.bytes += entry.message.len();
         let last = entry.epoch;
@@ -30,14 +44,9 @@ impl LogTail {
         while self.bytes > limit && self.entries.front().is_some_and(|first| first.epoch < last) {
             if let Some(dropped) = self.entries.pop_front() {
                 self.bytes -= dropped.message.len();
-                self.truncated = true;
+                self.complete_from = self.complete_from.max(dropped.epoch + 1);
             }
         }
-    }
-
-    /// Says that the group began before the first entry that will be pushed.
-    pub(super) fn begins_late(&mut self) {
-        self.truncated = true;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,11 +67,10 @@ impl LogTail {
     /// A page holds the whole of its first epoch and something of the next, so that whoever asks on from
     /// the last entry's epoch always gets ahead.
     pub(super) fn since(&self, epoch: u64, page: usize) -> Result<Page, u64> {
-        if self.truncated
-            && let Some(first) = self.first_whole_epoch()
-            && epoch < first.epoch
-        {
-            return Err(first.seq);
+        if epoch < self.complete_from {
+            let first = self.entries.iter().find(|entry| entry.epoch >= self.complete_from);
+            let after_last = self.entries.back().map_or(0, |last| last.seq + 1);
+            return Err(first.map_or(after_last, |first| first.seq));
         }
         let start = self.entries.partition_point(|entry| entry.epoch < epoch);
         let mut entries: Vec<LogEntry> = Vec::new();
@@ -80,20 +88,12 @@ impl LogTail {
         }
         Ok(Page { entries, more: false })
     }
-
-    /// The first entry of the first epoch of which nothing has been dropped.
-    fn first_whole_epoch(&self) -> Option<&LogEntry> {
-        let mut entries = self.entries.iter();
-        // The commit ends its epoch: what follows the first one is whole.
-        entries.by_ref().find(|entry| entry.kind == EntryKind::Commit)?;
-        entries.next()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Blob;
+    use crate::protocol::{Blob, EntryKind};
 
     fn tail(entries: u64, limit: usize) -> LogTail {
         let mut tail = LogTail::default();
@@ -141,6 +141,20 @@ mod tests {
         let first = tail.since(0, 1000).unwrap_err();
         let epoch = tail.entries.iter().find(|entry| entry.seq == first).unwrap().epoch;
         assert_eq!(tail.since(epoch, 100_000).unwrap().entries.first().unwrap().seq, first);
+    }
+
+    #[test]
+    fn a_tail_that_began_late_says_so() {
+        let mut tail = LogTail::default();
+        tail.begin_at(5);
+        assert_eq!(tail.since(4, 1000).unwrap_err(), 0);
+        assert!(tail.since(5, 1000).unwrap().entries.is_empty());
+        // Something of epoch 3 is recalled, perhaps not all of it.
+        for seq in 7..10 {
+            tail.recall(entry(seq, seq / 2), usize::MAX);
+        }
+        assert_eq!(tail.since(3, 1000).unwrap_err(), 8);
+        assert_eq!(tail.since(4, 1000).unwrap().entries.len(), 2);
     }
 
     #[test]

@@ -19,6 +19,9 @@ impl DeliveryService {
         now: Now,
     ) -> Result<Answer, Refusal> {
         let identity = &asker.identity;
+        if self.group.is_none() {
+            self.offer_to_create(asker, now);
+        }
         let group = member_group(&self.group)?;
         if self.banned.contains(identity) {
             return Err(removed());
@@ -62,6 +65,17 @@ impl DeliveryService {
         }
         self.restore_media(identity);
         Ok(Answer::Done)
+    }
+
+    /// Who left and wants to come back to a call without a group may be the only one to create it.
+    fn offer_to_create(&mut self, asker: &Asker, now: Now) {
+        if let Some(person) = self.people.person_mut(&asker.identity) {
+            person.left = false;
+        }
+        if self.creator.is_none() && self.in_flight.is_none() {
+            self.elect(now);
+            self.send_state(asker.connection);
+        }
     }
 
     pub(super) fn leave(&mut self, asker: &Asker, now: Now) -> Result<Answer, Refusal> {

@@ -9,7 +9,7 @@ use super::apply::entry;
 use super::effects::StorageEffect;
 use super::group::GroupState;
 use super::log::LogTail;
-use super::pending::PendingChanges;
+use super::pending::{PendingChanges, PendingRemoval};
 use super::people::People;
 use super::record::{GroupSnapshot, Record, Snapshot};
 use super::service::ActiveGroup;
@@ -52,7 +52,7 @@ impl DeliveryService {
     /// Members are without a connection at first; their grace period begins now. Acknowledgements, Welcomes
     /// that were not fetched, key packages that wait and announced leaves are not kept: clients that connect again
     /// repeat what still matters, and who does not come back is removed. A log that cannot be replayed ends the
-    /// group.
+    /// group. There may be outputs at once.
     pub fn open(config: DeliveryConfig, call: CallId, boot: u64, loaded: Loaded, now: Now) -> Self {
         let mut service = Self {
             config,
@@ -116,14 +116,18 @@ impl DeliveryService {
         for identity in &members {
             self.people.know(identity, now);
         }
-        let condemned: Vec<u32> = self.condemned().collect();
-        for leaf in condemned {
-            let identity = self.group.as_ref().and_then(|group| group.state.identity_of(leaf));
-            if let Some(identity) = identity.cloned() {
-                self.cut_off_media(&identity, RemovalReason::Moderator);
+        // Whose removal is logged stays cut off, and the driver has to hear of it again.
+        let removals: Vec<PendingRemoval> = self.pending.removals().collect();
+        for removal in removals {
+            let group = self.group.as_ref();
+            let identity = group.and_then(|group| group.state.identity_of(removal.leaf)).cloned();
+            if let Some(identity) = identity {
+                if let Some(person) = self.people.person_mut(&identity) {
+                    person.cut_off = false;
+                }
+                self.cut_off_media(&identity, removal.reason);
             }
         }
-        self.outputs.clear();
     }
 
     /// Takes up a snapshot. `None` if it is damaged: the call then has no group.
@@ -145,7 +149,7 @@ impl DeliveryService {
                 self.pending.remove_leaf(leaf, identity.clone(), reason, None, now);
             }
         }
-        self.log.begins_late();
+        self.log.begin_at(group.state.epoch());
         self.group = Some(Box::new(group));
         Some(())
     }
@@ -158,7 +162,7 @@ impl DeliveryService {
             Ok(Record::Proposal { from, message }) => {
                 if let Some(epoch) = epoch_of(&message) {
                     let kind = EntryKind::Proposal;
-                    self.log.push(entry(stored.seq, epoch, kind, &from, message), limit);
+                    self.log.recall(entry(stored.seq, epoch, kind, &from, message), limit);
                 }
             }
             Ok(Record::Commit { from, bundle, .. }) => {
@@ -167,7 +171,7 @@ impl DeliveryService {
                     bundle.proposals.into_iter().map(|message| (EntryKind::Proposal, message));
                 for (kind, message) in proposals.chain(commit) {
                     if let Some(epoch) = epoch_of(&message) {
-                        self.log.push(entry(stored.seq, epoch, kind, &from, message), limit);
+                        self.log.recall(entry(stored.seq, epoch, kind, &from, message), limit);
                     }
                 }
             }

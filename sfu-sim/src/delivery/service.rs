@@ -135,7 +135,9 @@ impl DeliveryService {
         // The others hear of it before the connection counts: it gets the whole list instead.
         self.tell_pending(now);
         let name = participant.name.clone();
-        self.people.connect(connection, identity, name, participant.moderator);
+        let person = self.people.connect(connection, identity, name, participant.moderator);
+        // Whose removal is pending has left until it asks to join again; others begin anew.
+        person.left &= leaf.is_some();
         if leaf.is_some_and(|leaf| self.pending.removal_of(leaf).is_none()) {
             self.restore_media(identity);
         }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use sfu_sim::delivery::Output;
-use sfu_sim::protocol::{ChangeKind, DeliveryRequest, Identity, RemovalReason};
+use sfu_sim::protocol::{ChangeKind, DeliveryRequest, Identity, RefusalCode, RemovalReason};
 
 use crate::world::World;
 
@@ -179,4 +179,21 @@ fn half_of_the_members_vanish_and_come_back() {
     }
     world.commit("alice").unwrap();
     world.assert_agree(&names);
+}
+
+#[test]
+fn who_left_may_come_back_to_a_call_without_a_group() {
+    let mut world = World::with_members(&["alice"]);
+    world.ask("alice", DeliveryRequest::Leave).unwrap();
+    assert_eq!(world.service.epoch(), None);
+    assert!(!world.client("alice").create);
+    assert_eq!(world.join("alice"), Err(RefusalCode::NoGroup));
+    assert!(world.client("alice").create);
+    world.create_group("alice").unwrap();
+    world.ask("alice", DeliveryRequest::Leave).unwrap();
+    world.connect("alice");
+    assert!(world.client("alice").create);
+    let alice = Identity::new("alice");
+    world.create_group("alice").unwrap();
+    assert_eq!(world.events.last(), Some(&Output::MediaRestored { identity: alice }));
 }

@@ -263,8 +263,14 @@ fn check_log(world: &mut World) {
     }
 }
 
+/// How many histories are tried; more by the environment variable, for a night.
+fn histories() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    // The number of histories is set by PROPTEST_CASES.
+    #![proptest_config(ProptestConfig { cases: histories(), ..ProptestConfig::default() })]
+
     #[test]
     fn histories_never_fork(steps in prop::collection::vec(step(), 1..100)) {
         let rate = Rate { burst: 1_000, per_second: 1_000.0 };

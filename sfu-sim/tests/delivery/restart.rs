@@ -13,7 +13,7 @@ use sfu_sim::delivery::{
     StorageDone, StorageEffect,
 };
 use sfu_sim::protocol::{
-    ChangeKind, DeliveryEvent, DeliveryRequest, RefusalCode, RemovalReason, ServerBody,
+    ChangeKind, DeliveryEvent, DeliveryRequest, Identity, RefusalCode, RemovalReason, ServerBody,
 };
 
 use crate::world::World;
@@ -107,7 +107,11 @@ fn bans_and_removals_that_a_moderator_wants_survive() {
         let group = world.client("alice").group.as_mut().unwrap();
         let proposal = group.propose_remove(leaf, &mut mls::crypto::os_rng()).unwrap().message;
         world.ask("alice", DeliveryRequest::Propose { proposal: proposal.into() }).unwrap();
+        world.events.clear();
         world.restart();
+        let reason = RemovalReason::Moderator;
+        let cut = Output::MediaCutOff { identity: Identity::new("carol"), reason };
+        assert_eq!(world.events, [cut]);
         for name in ["alice", "bob", "carol"] {
             world.connect(name);
         }
@@ -353,7 +357,7 @@ fn of_two_services_on_one_log_one_wins_and_the_other_follows() {
     other.service.connect(
         sfu_sim::delivery::ConnectionId(7),
         &sfu_sim::protocol::Participant {
-            identity: sfu_sim::protocol::Identity::new("bob"),
+            identity: Identity::new("bob"),
             name: String::new(),
             moderator: false,
             connected: true,
