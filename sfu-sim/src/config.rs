@@ -5,10 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::delivery::DeliveryConfig;
 use crate::token::{TokenError, TokenKey};
 
 /// The environment variable that holds the token secret, before anything the file says.
@@ -32,6 +32,9 @@ pub struct Config {
     pub timeouts: TimeoutConfig,
     /// Where logs and groups are kept.
     pub storage: StorageConfig,
+    /// How the delivery service behaves. Its `grace_ms` is also how long a participant without connection keeps
+    /// its place in the room.
+    pub delivery: DeliveryConfig,
     /// What the server writes to its standard error.
     pub log: LogConfig,
 }
@@ -110,8 +113,6 @@ pub struct LimitConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TimeoutConfig {
-    /// How long a participant without connection keeps its place.
-    pub disconnect_ms: u64,
     /// How long a connection may be silent; the server asks for a sign of life three times as often.
     pub idle_ms: u64,
     /// How long one message may take to be written to a client.
@@ -123,11 +124,13 @@ pub struct TimeoutConfig {
 }
 
 /// Where logs and groups are kept.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
     /// The directory; none keeps everything in memory.
     pub path: Option<PathBuf>,
+    /// Logs of calls in which nothing has happened for so many days are deleted at start.
+    pub keep_days: u32,
 }
 
 /// What the server writes to its standard error.
@@ -211,13 +214,13 @@ impl Default for LimitConfig {
 
 impl Default for TimeoutConfig {
     fn default() -> Self {
-        Self {
-            disconnect_ms: 3_000,
-            idle_ms: 15_000,
-            write_ms: 10_000,
-            empty_room_ms: 30_000,
-            shutdown_ms: 3_000,
-        }
+        Self { idle_ms: 15_000, write_ms: 10_000, empty_room_ms: 30_000, shutdown_ms: 3_000 }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { path: None, keep_days: 7 }
     }
 }
 
@@ -350,13 +353,6 @@ impl Config {
     }
 }
 
-impl TimeoutConfig {
-    /// [`TimeoutConfig::disconnect_ms`].
-    pub fn disconnect(&self) -> Duration {
-        Duration::from_millis(self.disconnect_ms)
-    }
-}
-
 fn read_or_make_secret(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -390,6 +386,8 @@ fn random_secret() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

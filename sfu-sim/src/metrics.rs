@@ -1,6 +1,8 @@
 //! What the server counts, in Prometheus' text format. No label ever holds a name, a token or a key.
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 use crate::protocol::RefusalCode;
 
@@ -40,8 +42,24 @@ pub struct Metrics {
     pub offers: IntCounter,
     /// Commits appended to a log.
     pub commits: IntCounter,
-    /// Messages of other kinds appended to a log.
+    /// Proposals appended to a log.
     pub proposals: IntCounter,
+    /// Resyncs among the commits.
+    pub resyncs: IntCounter,
+    /// Failures of the storage.
+    pub storage_errors: IntCounter,
+    /// Members' reports that a commit failed for them.
+    pub failure_reports: IntCounter,
+    /// Turns of a log that the storage let two appends win. Must stay 0.
+    pub epochs_with_two_winners: IntCounter,
+    /// Appends that the storage has answered.
+    pub appends: IntCounter,
+    /// How long they took, added up.
+    pub append_seconds: Counter,
+    /// Members of all groups.
+    pub group_members: IntGauge,
+    /// Changes of membership that wait for a commit.
+    pub pending_changes: IntGauge,
 }
 
 impl Metrics {
@@ -66,6 +84,8 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
+        let append_seconds = Counter::new("append_seconds_total", "Time that appends took")?;
+        registry.register(Box::new(append_seconds.clone()))?;
         Ok(Self {
             rooms: gauge("rooms", "Open rooms")?,
             participants: gauge("participants", "Participants that have a place in a room")?,
@@ -84,15 +104,24 @@ impl Metrics {
             offers: counter("offers_total", "Offers the server made")?,
             commits: counter("commits_total", "Commits appended")?,
             proposals: counter("proposals_total", "Proposals appended")?,
+            resyncs: counter("resyncs_total", "Resyncs by external commit")?,
+            storage_errors: counter("storage_errors_total", "Failures of the storage")?,
+            failure_reports: counter("failure_reports_total", "Commits that failed for a member")?,
+            epochs_with_two_winners: counter(
+                "epochs_with_two_winners_total",
+                "Turns of a log that two appends won; must stay 0",
+            )?,
+            appends: counter("appends_total", "Appends that the storage answered")?,
+            append_seconds,
+            group_members: gauge("group_members", "Members of all groups")?,
+            pending_changes: gauge("pending_changes", "Changes that wait for a commit")?,
             registry,
         })
     }
 
     /// Counts a refusal under its code.
     pub fn count_refusal(&self, code: &RefusalCode) {
-        let value = serde_json::to_value(code).unwrap_or_default();
-        let label = value.get("code").and_then(|code| code.as_str()).unwrap_or("unknown");
-        self.refusals.with_label_values(&[label]).inc();
+        self.refusals.with_label_values(&[code.name()]).inc();
     }
 
     /// The text that `/metrics` answers.

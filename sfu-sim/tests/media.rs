@@ -67,7 +67,7 @@ async fn arbitrary_bytes_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn tracks_come_and_go_in_a_running_call() {
     let mut config = Config::ephemeral();
-    config.timeouts.disconnect_ms = 300;
+    config.delivery.grace_ms = 300;
     let server = Server::start(config).await.unwrap();
     let mut alice = Client::join(&server, &claims("room", "alice"), &[Video]).await;
     let mut bob = Client::join(&server, &claims("room", "bob"), &[Video]).await;

@@ -123,7 +123,7 @@ async fn floods_are_refused_and_in_the_end_cut_off() {
 #[tokio::test]
 async fn participants_see_each_other_come_and_go() {
     let mut config = Config::ephemeral();
-    config.timeouts.disconnect_ms = 200;
+    config.delivery.grace_ms = 200;
     let server = Server::start(config).await.unwrap();
     let moderator = claims("room", "alice").with_name("Alice").as_moderator();
     let (mut alice, welcome) = Signal::join(&server, &moderator).await;
@@ -173,7 +173,7 @@ async fn a_newer_connection_replaces_the_older_one() {
 #[tokio::test]
 async fn empty_rooms_are_closed() {
     let mut config = Config::ephemeral();
-    config.timeouts.disconnect_ms = 50;
+    config.delivery.grace_ms = 50;
     config.timeouts.empty_room_ms = 50;
     config.rooms.max_rooms = 1;
     let server = Server::start(config).await.unwrap();

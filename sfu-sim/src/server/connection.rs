@@ -13,6 +13,7 @@ use super::outbox::{Farewell, Outbox, OutboxReader, Outgoing, outbox};
 use super::rate::RateLimit;
 use super::registry::{Joined, Shared};
 use super::room::RoomInput;
+use crate::delivery::ConnectionId;
 use crate::protocol::{ClientMessage, CloseReason, Refusal, RefusalCode, ServerMessage};
 use crate::token::Claims;
 
@@ -73,7 +74,7 @@ struct Reading<'a> {
     stream: SplitStream<WebSocket>,
     outbox: Outbox,
     room: &'a mpsc::Sender<RoomInput>,
-    connection: super::room::ConnectionId,
+    connection: ConnectionId,
     rate: RateLimit,
     strikes: u32,
 }

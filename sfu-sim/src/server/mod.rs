@@ -1,5 +1,6 @@
 //! The server: signalling over WebSockets, media over UDP.
 
+mod clock;
 mod connection;
 mod http;
 mod outbox;
@@ -12,7 +13,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 use self::http::Door;
 use self::registry::Shared;
 use crate::config::{Config, ConfigError};
+use crate::delivery::storage::StorageError;
+use crate::delivery::{MemoryStorage, SqliteStorage, Storage, purge_stale};
 use crate::media::{Engine, EngineOptions, MediaWorker, WorkerError};
 use crate::metrics::Metrics;
 use crate::router::RouterOptions;
@@ -61,6 +64,17 @@ pub enum StartError {
     /// The media worker cannot start.
     #[error(transparent)]
     Media(#[from] WorkerError),
+    /// The storage directory cannot be made.
+    #[error("cannot make the storage directory {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The storage cannot be opened.
+    #[error("cannot open the storage")]
+    Storage(#[from] StorageError),
 }
 
 /// Starts servers.
@@ -93,6 +107,7 @@ impl Server {
             (Some(certificate), Some(key)) => Some(tls_config(certificate, key)?),
             _ => None,
         };
+        let storage = open_storage(&config).await?;
         let listen = config.signalling.listen;
         let failed = |source| StartError::Listen { what: "signalling", address: listen, source };
         let listener = TcpListener::bind(listen).map_err(failed)?;
@@ -114,7 +129,7 @@ impl Server {
         let worker = MediaWorker::start(engine, socket, &metrics)?;
 
         let places = Arc::new(Semaphore::new(config.signalling.max_connections));
-        let shared = Arc::new(Shared::new(config, metrics, worker.handle()));
+        let shared = Arc::new(Shared::new(config, metrics, worker.handle(), storage));
         let door = Door { shared: Arc::clone(&shared), key: key.clone(), places };
         let service = http::router(door).into_make_service();
         let handle = Handle::new();
@@ -186,6 +201,20 @@ impl RunningServer {
         let _ = tokio::task::spawn_blocking(move || worker.stop()).await;
         tracing::info!("server stopped");
     }
+}
+
+async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
+    let Some(path) = &config.storage.path else { return Ok(Arc::new(MemoryStorage::new())) };
+    std::fs::create_dir_all(path)
+        .map_err(|source| StartError::Directory { path: path.clone(), source })?;
+    let storage = SqliteStorage::open(path.join("delivery.sqlite"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let kept = u64::from(config.storage.keep_days).saturating_mul(24 * 60 * 60);
+    let deleted = purge_stale(&storage, mls::wire::UnixTime(now.saturating_sub(kept))).await?;
+    if deleted > 0 {
+        tracing::info!(deleted, "logs of calls that nobody came back to");
+    }
+    Ok(Arc::new(storage))
 }
 
 fn candidates(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {

@@ -1,16 +1,19 @@
 //! The rooms of a server.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::outbox::Outbox;
-use super::room::{ConnectionId, JoinRequest, Room, RoomInput};
+use super::room::{JoinRequest, Room, RoomInput};
 use super::tasks::Tasks;
 use crate::config::Config;
+use crate::delivery::{ConnectionId, Storage};
 use crate::media::{MediaHandle, RoomId};
 use crate::metrics::Metrics;
 use crate::protocol::{Refusal, RefusalCode, RoomName};
@@ -20,11 +23,14 @@ use crate::token::Claims;
 const MAILBOX: usize = 256;
 
 /// What all rooms and connections share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
     pub(super) media: MediaHandle,
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) clock: Clock,
+    /// A random number of this run of the server.
+    pub(super) boot: u64,
     /// Cancelled when the server stops.
     pub(super) stopping: CancellationToken,
     /// Rooms and connections that run.
@@ -40,9 +46,25 @@ pub(super) struct Joined {
     pub(super) room: mpsc::Sender<RoomInput>,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
-    pub(super) fn new(config: Config, metrics: Metrics, media: MediaHandle) -> Self {
+    pub(super) fn new(
+        config: Config,
+        metrics: Metrics,
+        media: MediaHandle,
+        storage: Arc<dyn Storage>,
+    ) -> Self {
+        let random = mls::crypto::Secret::random(8, &mut mls::crypto::os_rng());
+        let boot = random.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         Self {
+            storage,
+            clock: Clock::start(),
+            boot,
             config,
             metrics,
             media,

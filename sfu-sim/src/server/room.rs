@@ -2,14 +2,19 @@
 //!
 //! A room is a task that owns its state; connections and the media worker send it messages.
 
-use std::collections::{BTreeMap, HashMap};
+mod calls;
+mod outputs;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use self::calls::Calls;
 use super::outbox::Outbox;
 use super::registry::Shared;
+use crate::delivery::{CallId, ConnectionId};
 use crate::media::{MediaCommand, MediaNotice, RoomId};
 use crate::protocol::{
     ClientBody, ClientMessage, CloseReason, Identity, Limits, MediaRequest, PROTOCOL_VERSION,
@@ -18,10 +23,6 @@ use crate::protocol::{
 };
 use crate::router::PeerId;
 use crate::token::Claims;
-
-/// Names a signalling connection; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ConnectionId(pub(super) u64);
 
 /// What comes into a room.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ struct Member {
     gone_at: Option<Instant>,
     /// Whether ICE and DTLS are up.
     media_connected: bool,
+    /// Whether the delivery service has its media stopped.
+    cut_off: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +68,11 @@ pub(super) struct Room {
     members: BTreeMap<Identity, Member>,
     by_peer: HashMap<PeerId, Identity>,
     by_connection: HashMap<ConnectionId, Identity>,
+    /// Whose media is stopped, as long as the removal is under way; of those that a moderator removed, as long
+    /// as the call lasts.
+    cut_off: BTreeSet<Identity>,
+    /// Whom a moderator has removed from the call.
+    expelled: BTreeSet<Identity>,
     /// When an empty room closes.
     closes_at: Option<Instant>,
 }
@@ -88,6 +96,8 @@ impl Room {
             members: BTreeMap::new(),
             by_peer: HashMap::new(),
             by_connection: HashMap::new(),
+            cut_off: BTreeSet::new(),
+            expelled: BTreeSet::new(),
             closes_at: None,
         };
         room.note_emptiness();
@@ -96,23 +106,33 @@ impl Room {
 
     pub(super) async fn run(mut self) {
         let stopping = self.shared.stopping.clone();
-        tracing::info!(room = %self.name, "room opened");
-        loop {
-            let deadline = self.next_deadline();
-            tokio::select! {
-                Some(input) = self.mailbox.recv() => self.on_input(input),
-                Some(notice) = self.notices.recv() => self.on_notice(notice),
-                () = sleep_until(deadline) => {
-                    if self.on_deadline(Instant::now()) {
-                        break;
-                    }
+        let opened = Calls::open(
+            Arc::clone(&self.shared.storage),
+            self.shared.config.delivery.clone(),
+            CallId::new(self.name.as_str()),
+            self.shared.boot,
+            self.shared.clock,
+        );
+        match opened.await {
+            Ok(mut calls) => {
+                tracing::info!(room = %self.name, "room opened");
+                tokio::select! {
+                    () = self.serve(&mut calls) => {}
+                    () = stopping.cancelled() => {}
                 }
-                () = stopping.cancelled() => {
-                    self.mailbox.close();
-                    break;
+                calls.forget(&self.shared.metrics);
+            }
+            Err(error) => {
+                tracing::error!(room = %self.name, %error, "room not opened");
+                self.mailbox.close();
+                while let Some(input) = self.mailbox.recv().await {
+                    if let RoomInput::Join(JoinRequest { reply, .. }) = input {
+                        let _ = reply.send(Err(unavailable("the room's log cannot be read")));
+                    }
                 }
             }
         }
+        self.mailbox.close();
         for member in self.members.values() {
             if let Some(link) = &member.link {
                 link.outbox.close(CloseReason::ShuttingDown);
@@ -124,22 +144,51 @@ impl Room {
         tracing::info!(room = %self.name, "room closed");
     }
 
+    /// Works until the room is empty.
+    async fn serve(&mut self, calls: &mut Calls) {
+        loop {
+            let deadline = self.next_deadline().into_iter().chain(calls.next_deadline()).min();
+            tokio::select! {
+                Some(input) = self.mailbox.recv() => self.on_input(input, calls),
+                Some(notice) = self.notices.recv() => self.on_notice(notice),
+                () = calls.storage_done() => {}
+                () = sleep_until(deadline) => {
+                    calls.on_deadline();
+                    if self.on_deadline(Instant::now(), calls) {
+                        return;
+                    }
+                }
+            }
+            self.carry_out(calls);
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         self.members.values().filter_map(|member| member.gone_at).chain(self.closes_at).min()
     }
 
-    fn on_input(&mut self, input: RoomInput) {
+    fn on_input(&mut self, input: RoomInput, calls: &mut Calls) {
         match input {
-            RoomInput::Join(request) => self.on_join(request),
-            RoomInput::Message { connection, message } => self.on_message(connection, message),
-            RoomInput::Disconnected { connection } => self.on_disconnected(connection),
+            RoomInput::Join(request) => self.on_join(request, calls),
+            RoomInput::Message { connection, message } => {
+                self.on_message(connection, message, calls);
+            }
+            RoomInput::Disconnected { connection } => {
+                calls.disconnect(connection);
+                self.on_disconnected(connection);
+            }
         }
     }
 
-    fn on_join(&mut self, request: JoinRequest) {
+    fn on_join(&mut self, request: JoinRequest, calls: &mut Calls) {
         let JoinRequest { connection, claims, outbox, reply } = request;
         let identity = claims.identity.clone();
         let resumed = self.members.contains_key(&identity);
+        if self.expelled.contains(&identity) {
+            let message = "a moderator has removed this participant from the call";
+            let _ = reply.send(Err(Refusal::new(RefusalCode::Removed, message)));
+            return;
+        }
         if !resumed && self.members.len() >= self.shared.config.rooms.max_participants {
             let _ = reply.send(Err(Refusal::new(RefusalCode::RoomFull, "the room is full")));
             return;
@@ -157,7 +206,7 @@ impl Room {
         member.participant.connected = true;
         member.participant.name.clone_from(&claims.name);
         member.participant.moderator = claims.moderator;
-        let (peer, media) = (member.peer, member.media_connected);
+        let (peer, media, shown) = (member.peer, member.media_connected, !member.cut_off);
         let you = member.participant.clone();
         if let Some(former) = former {
             self.by_connection.remove(&former.connection);
@@ -168,7 +217,7 @@ impl Room {
         let participants = self
             .members
             .iter()
-            .filter(|(other, _)| **other != identity)
+            .filter(|(other, member)| **other != identity && !member.cut_off)
             .map(|(_, member)| member.participant.clone())
             .collect();
         let limits = &self.shared.config.limits;
@@ -188,7 +237,10 @@ impl Room {
                 },
             }),
         );
-        self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant: you });
+        calls.connect(connection, &you);
+        if shown {
+            self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant: you });
+        }
         if media {
             self.shared.media.send(MediaCommand::Renegotiate { peer });
         }
@@ -197,7 +249,6 @@ impl Room {
 
     /// Gives a participant its place.
     fn admit(&mut self, claims: &Claims) {
-        let peer = PeerId(self.shared.fresh_id());
         let identity = claims.identity.clone();
         let participant = Participant {
             identity: identity.clone(),
@@ -205,20 +256,37 @@ impl Room {
             moderator: claims.moderator,
             connected: true,
         };
+        let cut_off = self.cut_off.contains(&identity);
+        let member = Member {
+            peer: PeerId(0),
+            participant,
+            link: None,
+            gone_at: None,
+            media_connected: false,
+            cut_off,
+        };
+        self.shared.metrics.participants.inc();
+        self.members.insert(identity.clone(), member);
+        if !cut_off {
+            self.open_media(&identity);
+        }
+    }
+
+    /// Lets a participant send and receive media under a peer of its own.
+    fn open_media(&mut self, identity: &Identity) {
+        let peer = PeerId(self.shared.fresh_id());
+        let Some(member) = self.members.get_mut(identity) else { return };
+        member.peer = peer;
+        member.media_connected = false;
+        self.by_peer.insert(peer, identity.clone());
         self.shared.media.send(MediaCommand::AddPeer {
             peer,
             room: self.id,
             identity: identity.clone(),
         });
-        self.shared.metrics.participants.inc();
-        self.by_peer.insert(peer, identity.clone());
-        self.members.insert(
-            identity,
-            Member { peer, participant, link: None, gone_at: None, media_connected: false },
-        );
     }
 
-    fn on_message(&mut self, connection: ConnectionId, message: ClientMessage) {
+    fn on_message(&mut self, connection: ConnectionId, message: ClientMessage, calls: &mut Calls) {
         let Some(identity) = self.by_connection.get(&connection).cloned() else { return };
         let Some(member) = self.members.get(&identity) else { return };
         let (re, peer) = (message.id, member.peer);
@@ -229,6 +297,10 @@ impl Room {
                 if let Some(link) = self.members.get(&identity).and_then(|it| it.link.as_ref()) {
                     link.outbox.close(CloseReason::Bye);
                 }
+            }
+            ClientBody::Media(_) if member.cut_off => {
+                let message = "expected a participant that is not being removed";
+                self.refuse(&identity, re, Refusal::new(RefusalCode::RemovalPending, message));
             }
             ClientBody::Media(request) => self.shared.media.send(match request {
                 MediaRequest::Offer { sdp, tracks, fresh } => {
@@ -241,11 +313,7 @@ impl Room {
                     MediaCommand::Candidate { peer, re, candidate }
                 }
             }),
-            ClientBody::Delivery(_) => {
-                let message = "the delivery service is not part of this build";
-                let refusal = Refusal::new(RefusalCode::Unavailable, message);
-                self.refuse(&identity, re, refusal);
-            }
+            ClientBody::Delivery(request) => calls.request(connection, re, request),
         }
     }
 
@@ -254,14 +322,19 @@ impl Room {
         let Some(member) = self.members.get_mut(&identity) else { return };
         member.link = None;
         member.participant.connected = false;
-        member.gone_at = Some(Instant::now() + self.shared.config.timeouts.disconnect());
-        let participant = member.participant.clone();
-        self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant });
+        let grace = Duration::from_millis(self.shared.config.delivery.grace_ms);
+        // Whoever has left does not come back as the same one.
+        let grace = if member.cut_off { Duration::ZERO } else { grace };
+        member.gone_at = Some(Instant::now() + grace);
+        if !member.cut_off {
+            let participant = member.participant.clone();
+            self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant });
+        }
         tracing::info!(room = %self.name, %identity, "participant disconnected");
     }
 
     /// Whether the room ends.
-    fn on_deadline(&mut self, now: Instant) -> bool {
+    fn on_deadline(&mut self, now: Instant, calls: &Calls) -> bool {
         let gone: Vec<_> = self
             .members
             .iter()
@@ -271,8 +344,14 @@ impl Room {
         for identity in gone {
             self.remove(&identity);
         }
-        self.closes_at.is_some_and(|at| at <= now)
-            && self.shared.close_room(&self.name, &mut self.mailbox)
+        if self.closes_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        if calls.is_idle() && self.shared.close_room(&self.name, &mut self.mailbox) {
+            return true;
+        }
+        self.closes_at = Some(now + Duration::from_secs(1));
+        false
     }
 
     /// Takes a participant's place away.
@@ -283,12 +362,17 @@ impl Room {
             self.by_connection.remove(&link.connection);
             link.outbox.close(CloseReason::Removed);
         }
-        self.shared.media.send(MediaCommand::RemovePeer { peer: member.peer });
+        if !member.cut_off {
+            self.shared.media.send(MediaCommand::RemovePeer { peer: member.peer });
+        }
         self.shared.metrics.participants.dec();
-        self.broadcast_except(
-            identity,
-            SessionEvent::ParticipantLeft { identity: identity.clone() },
-        );
+        // The others were told of one that was cut off when that happened.
+        if !member.cut_off {
+            self.broadcast_except(
+                identity,
+                SessionEvent::ParticipantLeft { identity: identity.clone() },
+            );
+        }
         self.note_emptiness();
         tracing::info!(room = %self.name, %identity, "participant gone");
     }
@@ -353,6 +437,10 @@ impl Room {
             }
         }
     }
+}
+
+fn unavailable(message: &str) -> Refusal {
+    Refusal::new(RefusalCode::Unavailable, message)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 pub mod media;
+pub mod member;
 
 use std::time::Duration;
 

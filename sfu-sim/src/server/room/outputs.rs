@@ -1,0 +1,95 @@
+//! What the delivery service wants done.
+
+use axum::extract::ws::Utf8Bytes;
+
+use super::calls::Calls;
+use super::{Link, Room};
+use crate::delivery::{ConnectionId, Output};
+use crate::media::MediaCommand;
+use crate::protocol::{
+    Identity, MediaEvent, RemovalReason, ServerBody, ServerMessage, SessionEvent,
+};
+
+impl Room {
+    /// Does everything that the delivery service has asked for.
+    pub(super) fn carry_out(&mut self, calls: &mut Calls) {
+        while let Some(output) = calls.poll_output() {
+            match output {
+                Output::Send { to, message } => self.deliver(to, &message),
+                Output::Broadcast { to, message } => {
+                    let text = Utf8Bytes::from(message.to_text());
+                    for link in to.iter().filter_map(|connection| self.link(*connection)) {
+                        link.outbox.send_text(text.clone());
+                    }
+                }
+                Output::MediaCutOff { identity, reason } => self.cut_off(&identity, reason),
+                Output::MediaRestored { identity } => self.restore(&identity),
+                Output::Removed { identity, reason } => self.on_removed(&identity, reason),
+                Output::Storage(effect) => calls.run(effect),
+            }
+        }
+        if !calls.has_group() {
+            self.cut_off.clear();
+            self.expelled.clear();
+        }
+        calls.count(&self.shared.metrics);
+    }
+
+    fn deliver(&self, to: ConnectionId, message: &ServerMessage) {
+        if let ServerBody::Session(SessionEvent::Refused(refusal)) = &message.body {
+            self.shared.metrics.count_refusal(&refusal.code);
+        }
+        // A request that wants no reply gets none but a refusal.
+        let is_done = matches!(message.body, ServerBody::Session(SessionEvent::Done));
+        if is_done && message.re.is_none() {
+            return;
+        }
+        if let Some(link) = self.link(to) {
+            link.outbox.send(message);
+        }
+    }
+
+    fn link(&self, connection: ConnectionId) -> Option<&Link> {
+        let identity = self.by_connection.get(&connection)?;
+        self.members.get(identity)?.link.as_ref().filter(|link| link.connection == connection)
+    }
+
+    /// Stops a participant's media in both directions before anything else happens.
+    fn cut_off(&mut self, identity: &Identity, reason: RemovalReason) {
+        self.cut_off.insert(identity.clone());
+        let Some(member) = self.members.get_mut(identity) else { return };
+        if std::mem::replace(&mut member.cut_off, true) {
+            return;
+        }
+        member.media_connected = false;
+        self.by_peer.remove(&member.peer);
+        self.shared.media.send(MediaCommand::RemovePeer { peer: member.peer });
+        self.send(identity, &ServerMessage::event(MediaEvent::Disconnected));
+        self.broadcast_except(
+            identity,
+            SessionEvent::ParticipantLeft { identity: identity.clone() },
+        );
+        tracing::info!(room = %self.name, %identity, ?reason, "media cut off");
+    }
+
+    fn restore(&mut self, identity: &Identity) {
+        self.cut_off.remove(identity);
+        let Some(member) = self.members.get_mut(identity) else { return };
+        if !std::mem::replace(&mut member.cut_off, false) {
+            return;
+        }
+        let participant = member.participant.clone();
+        self.open_media(identity);
+        self.broadcast_except(identity, SessionEvent::ParticipantChanged { participant });
+    }
+
+    fn on_removed(&mut self, identity: &Identity, reason: RemovalReason) {
+        tracing::info!(room = %self.name, %identity, ?reason, "removed from the group");
+        if reason == RemovalReason::Moderator {
+            self.expelled.insert(identity.clone());
+            self.remove(identity);
+        } else {
+            self.cut_off.remove(identity);
+        }
+    }
+}
