@@ -1,18 +1,18 @@
 //! The server's configuration file (TOML). `configs/sfu.toml` documents every line of it.
 
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+mod secret;
+
+use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use self::secret::random_secret;
+pub use self::secret::{SECRET_VARIABLE, SecretText};
 use crate::delivery::DeliveryConfig;
-use crate::token::{TokenError, TokenKey};
-
-/// The environment variable that holds the token secret, before anything the file says.
-pub const SECRET_VARIABLE: &str = "FRAMELOCK_TOKEN_SECRET";
+use crate::token::TokenError;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -151,24 +151,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object for each event.
     Json,
-}
-
-/// A secret in the configuration. `Debug` does not show it.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct SecretText(String);
-
-impl SecretText {
-    /// Takes a secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretText(..)")
-    }
 }
 
 impl Default for SignallingConfig {
@@ -329,59 +311,6 @@ impl Config {
             None => Ok(()),
         }
     }
-
-    /// The token secret: of the environment, the file's `tokens.secret`, or the secret's file (by default
-    /// `token.secret` in the storage directory), which is made if it is missing. Without a storage directory
-    /// one of the first three is needed.
-    ///
-    /// # Errors
-    /// [`ConfigError::SecretFile`], [`ConfigError::Token`], or [`ConfigError::Invalid`] if there is none.
-    pub fn token_key(&self) -> Result<TokenKey, ConfigError> {
-        if let Ok(secret) = std::env::var(SECRET_VARIABLE) {
-            return Ok(TokenKey::new(secret.trim().as_bytes())?);
-        }
-        if let Some(SecretText(secret)) = &self.tokens.secret {
-            return Ok(TokenKey::new(secret.as_bytes())?);
-        }
-        let default = self.storage.path.as_ref().map(|path| path.join("token.secret"));
-        let path = self.tokens.secret_file.clone().or(default).ok_or(ConfigError::Invalid(
-            "expected a token secret: FRAMELOCK_TOKEN_SECRET, tokens.secret or tokens.secret_file",
-        ))?;
-        let secret = read_or_make_secret(&path)
-            .map_err(|source| ConfigError::SecretFile { path: path.clone(), source })?;
-        Ok(TokenKey::new(secret.trim().as_bytes())?)
-    }
-}
-
-fn read_or_make_secret(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => return other,
-    }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let secret = random_secret();
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Ok(mut file) => {
-            file.write_all(secret.as_bytes())?;
-            file.sync_all()?;
-            tracing::warn!(path = %path.display(), "made a random token secret");
-            Ok(secret)
-        }
-        // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read_to_string(path),
-        Err(error) => Err(error),
-    }
-}
-
-/// 256 random bits in hexadecimal.
-fn random_secret() -> String {
-    hex::encode(mls::crypto::Secret::random(32, &mut mls::crypto::os_rng()).as_bytes())
 }
 
 #[cfg(test)]

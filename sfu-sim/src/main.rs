@@ -1,6 +1,6 @@
 //! The SFU and delivery service as a program.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -110,7 +110,10 @@ fn start_logging(config: &LogConfig) -> anyhow::Result<()> {
         Ok(text) => EnvFilter::try_new(text).context("RUST_LOG is no filter")?,
         Err(_) => EnvFilter::try_new(&config.filter).context("log.filter is no filter")?,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match config.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

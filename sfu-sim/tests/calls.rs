@@ -1,4 +1,11 @@
 //! A call's group through a running server: commits over real connections, and what they do to media.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -4,6 +4,7 @@
 
 mod calls;
 mod outputs;
+mod presence;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,9 +18,8 @@ use super::registry::Shared;
 use crate::delivery::{CallId, ConnectionId};
 use crate::media::{MediaCommand, MediaNotice, RoomId};
 use crate::protocol::{
-    ClientBody, ClientMessage, CloseReason, Identity, Limits, MediaRequest, PROTOCOL_VERSION,
-    Participant, Refusal, RefusalCode, RoomName, ServerBody, ServerMessage, SessionEvent,
-    SessionRequest,
+    ClientBody, ClientMessage, CloseReason, Identity, MediaRequest, Participant, Refusal,
+    RefusalCode, RoomName, ServerBody, ServerMessage, SessionEvent, SessionRequest,
 };
 use crate::router::PeerId;
 use crate::token::Claims;
@@ -180,112 +180,6 @@ impl Room {
         }
     }
 
-    fn on_join(&mut self, request: JoinRequest, calls: &mut Calls) {
-        let JoinRequest { connection, claims, outbox, reply } = request;
-        let identity = claims.identity.clone();
-        let resumed = self.members.contains_key(&identity);
-        if self.expelled.contains(&identity) {
-            let message = "a moderator has removed this participant from the call";
-            let _ = reply.send(Err(Refusal::new(RefusalCode::Removed, message)));
-            return;
-        }
-        if !resumed && self.members.len() >= self.shared.config.rooms.max_participants {
-            let _ = reply.send(Err(Refusal::new(RefusalCode::RoomFull, "the room is full")));
-            return;
-        }
-        // The connection may have ended while it waited.
-        if reply.send(Ok(())).is_err() {
-            return;
-        }
-        if !resumed {
-            self.admit(&claims);
-        }
-        let Some(member) = self.members.get_mut(&identity) else { return };
-        let former = member.link.replace(Link { connection, outbox });
-        member.gone_at = None;
-        member.participant.connected = true;
-        member.participant.name.clone_from(&claims.name);
-        member.participant.moderator = claims.moderator;
-        let (peer, media, shown) = (member.peer, member.media_connected, !member.cut_off);
-        let you = member.participant.clone();
-        if let Some(former) = former {
-            self.by_connection.remove(&former.connection);
-            former.outbox.close(CloseReason::Replaced);
-        }
-        self.by_connection.insert(connection, identity.clone());
-        self.closes_at = None;
-        let participants = self
-            .members
-            .iter()
-            .filter(|(other, member)| **other != identity && !member.cut_off)
-            .map(|(_, member)| member.participant.clone())
-            .collect();
-        let limits = &self.shared.config.limits;
-        self.send(
-            &identity,
-            &ServerMessage::event(SessionEvent::Welcome {
-                protocol: PROTOCOL_VERSION,
-                room: self.name.clone(),
-                you: you.clone(),
-                participants,
-                resumed,
-                media,
-                limits: Limits {
-                    message_bytes: limits.message_bytes as u64,
-                    hard_message_bytes: limits.hard_message_bytes as u64,
-                    messages_per_second: limits.messages_per_second,
-                },
-            }),
-        );
-        calls.connect(connection, &you);
-        if shown {
-            self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant: you });
-        }
-        if media {
-            self.shared.media.send(MediaCommand::Renegotiate { peer });
-        }
-        tracing::info!(room = %self.name, %identity, resumed, "participant connected");
-    }
-
-    /// Gives a participant its place.
-    fn admit(&mut self, claims: &Claims) {
-        let identity = claims.identity.clone();
-        let participant = Participant {
-            identity: identity.clone(),
-            name: claims.name.clone(),
-            moderator: claims.moderator,
-            connected: true,
-        };
-        let cut_off = self.cut_off.contains(&identity);
-        let member = Member {
-            peer: PeerId(0),
-            participant,
-            link: None,
-            gone_at: None,
-            media_connected: false,
-            cut_off,
-        };
-        self.shared.metrics.participants.inc();
-        self.members.insert(identity.clone(), member);
-        if !cut_off {
-            self.open_media(&identity);
-        }
-    }
-
-    /// Lets a participant send and receive media under a peer of its own.
-    fn open_media(&mut self, identity: &Identity) {
-        let peer = PeerId(self.shared.fresh_id());
-        let Some(member) = self.members.get_mut(identity) else { return };
-        member.peer = peer;
-        member.media_connected = false;
-        self.by_peer.insert(peer, identity.clone());
-        self.shared.media.send(MediaCommand::AddPeer {
-            peer,
-            room: self.id,
-            identity: identity.clone(),
-        });
-    }
-
     fn on_message(&mut self, connection: ConnectionId, message: ClientMessage, calls: &mut Calls) {
         let Some(identity) = self.by_connection.get(&connection).cloned() else { return };
         let Some(member) = self.members.get(&identity) else { return };
@@ -317,22 +211,6 @@ impl Room {
         }
     }
 
-    fn on_disconnected(&mut self, connection: ConnectionId) {
-        let Some(identity) = self.by_connection.remove(&connection) else { return };
-        let Some(member) = self.members.get_mut(&identity) else { return };
-        member.link = None;
-        member.participant.connected = false;
-        let grace = Duration::from_millis(self.shared.config.delivery.grace_ms);
-        // Whoever has left does not come back as the same one.
-        let grace = if member.cut_off { Duration::ZERO } else { grace };
-        member.gone_at = Some(Instant::now() + grace);
-        if !member.cut_off {
-            let participant = member.participant.clone();
-            self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant });
-        }
-        tracing::info!(room = %self.name, %identity, "participant disconnected");
-    }
-
     /// Whether the room ends.
     fn on_deadline(&mut self, now: Instant, calls: &Calls) -> bool {
         let gone: Vec<_> = self
@@ -352,36 +230,6 @@ impl Room {
         }
         self.closes_at = Some(now + Duration::from_secs(1));
         false
-    }
-
-    /// Takes a participant's place away.
-    fn remove(&mut self, identity: &Identity) {
-        let Some(member) = self.members.remove(identity) else { return };
-        self.by_peer.remove(&member.peer);
-        if let Some(link) = &member.link {
-            self.by_connection.remove(&link.connection);
-            link.outbox.close(CloseReason::Removed);
-        }
-        if !member.cut_off {
-            self.shared.media.send(MediaCommand::RemovePeer { peer: member.peer });
-        }
-        self.shared.metrics.participants.dec();
-        // The others were told of one that was cut off when that happened.
-        if !member.cut_off {
-            self.broadcast_except(
-                identity,
-                SessionEvent::ParticipantLeft { identity: identity.clone() },
-            );
-        }
-        self.note_emptiness();
-        tracing::info!(room = %self.name, %identity, "participant gone");
-    }
-
-    fn note_emptiness(&mut self) {
-        if self.members.is_empty() {
-            let keep = Duration::from_millis(self.shared.config.timeouts.empty_room_ms);
-            self.closes_at = Some(Instant::now() + keep);
-        }
     }
 
     fn on_notice(&mut self, notice: MediaNotice) {
