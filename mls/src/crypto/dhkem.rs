@@ -90,6 +90,10 @@ impl<G: DhGroup> Kem for DhKem<G> {
         Ok(Box::new(Private::<G>::new(G::private_key(bytes)?)?))
     }
 
+    fn check_kem_output(&self, bytes: &[u8]) -> Result<(), CryptoError> {
+        parse_public::<G>(bytes).map(drop).map_err(|_| CryptoError::InvalidKemOutput)
+    }
+
     fn public_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPublicKey>, CryptoError> {
         Ok(Box::new(Public::<G> { key: parse_public::<G>(bytes)?, bytes: bytes.into() }))
     }

@@ -38,6 +38,13 @@ pub trait Kem: Send + Sync {
     /// [`CryptoError::WrongLength`] or [`CryptoError::InvalidPrivateKey`].
     fn private_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError>;
 
+    /// Checks what can be said of a KEM output without the private key that it is for.
+    ///
+    /// # Errors
+    ///
+    /// [`CryptoError::InvalidKemOutput`].
+    fn check_kem_output(&self, bytes: &[u8]) -> Result<(), CryptoError>;
+
     /// Parses and validates a public key.
     ///
     /// # Errors

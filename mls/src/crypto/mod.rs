@@ -32,6 +32,7 @@ mod p256;
 mod secret;
 mod signature;
 mod suite;
+mod x25519;
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc_rs;

@@ -112,19 +112,32 @@ fn p256_points_off_the_curve_or_in_another_encoding() {
 }
 
 #[test]
-fn x25519_points_of_small_order() {
+fn x25519_points_of_small_order_or_in_another_encoding() {
     let order_8 = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
+    let other_order_8 = "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157";
+    let minus_one = [&[0xec][..], &[0xff; 30], &[0x7f]].concat();
     let prime = [&[0xed][..], &[0xff; 30], &[0x7f]].concat();
+    let above_prime = [&[0xff][..], &[0xff; 30], &[0x7f]].concat();
     let mut one = [0; 32];
     one[0] = 1;
     for suite in suites().filter(|suite| !is_p256(suite)) {
-        for weak in [&[0; 32][..], &one, &prime, &hex::decode(order_8).unwrap()] {
-            let private = suite.kem.generate(&mut rng(6)).unwrap();
-            assert_eq!(private.decap(weak).map(|_| ()), Err(CryptoError::DegenerateSharedSecret));
-            let public = suite.kem.public_key(weak).unwrap();
-            let sent = public.encap(&mut rng(7)).map(|_| ());
-            assert_eq!(sent, Err(CryptoError::DegenerateSharedSecret));
+        let private = suite.kem.generate(&mut rng(6)).unwrap();
+        let mut high_bit = private.public().to_vec();
+        high_bit[31] |= 0x80;
+        let mut zero_with_high_bit = [0; 32];
+        zero_with_high_bit[31] = 0x80;
+        let weak = [&[0; 32][..], &one, &minus_one, &prime, &above_prime];
+        let orders_of_8 = [hex::decode(order_8).unwrap(), hex::decode(other_order_8).unwrap()];
+        let weak = weak.into_iter().chain(orders_of_8.iter().map(Vec::as_slice));
+        for weak in weak.chain([&high_bit[..], &zero_with_high_bit]) {
+            let refused = Err(CryptoError::InvalidPublicKey);
+            assert_eq!(suite.kem.public_key(weak).map(|_| ()), refused);
+            let refused = Err(CryptoError::InvalidKemOutput);
+            assert_eq!(private.decap(weak).map(|_| ()), refused);
+            assert_eq!(suite.kem.check_kem_output(weak), refused);
         }
+        assert!(suite.kem.public_key(private.public()).is_ok());
+        assert_eq!(suite.kem.check_kem_output(private.public()), Ok(()));
     }
 }
 

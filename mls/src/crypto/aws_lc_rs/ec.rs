@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use super::HKDF_SHA256;
 use crate::crypto::{
     CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
-    VerifyingKey, dhkem::DhGroup, ed25519, p256 as curve,
+    VerifyingKey, dhkem::DhGroup, ed25519, p256 as curve, x25519,
 };
 
 pub(super) struct X25519;
@@ -27,7 +27,7 @@ impl DhGroup for X25519 {
 
     const KEM_ID: u16 = 0x0020;
     const PRIVATE_LENGTH: usize = 32;
-    const PUBLIC_LENGTH: usize = 32;
+    const PUBLIC_LENGTH: usize = x25519::PUBLIC_KEY_LENGTH;
     const CANDIDATE_MASK: Option<u8> = None;
 
     fn kdf() -> &'static dyn Kdf {
@@ -49,7 +49,7 @@ impl DhGroup for X25519 {
     }
 
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
-        import_public(&agreement::X25519, bytes)
+        import_public(&agreement::X25519, &x25519::check_public_key(bytes)?)
     }
 
     fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {

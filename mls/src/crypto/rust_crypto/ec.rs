@@ -18,7 +18,7 @@ use zeroize::Zeroize;
 use super::symmetric::SHA256;
 use crate::crypto::{
     CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
-    VerifyingKey, dhkem::DhGroup, ed25519, p256 as curve,
+    VerifyingKey, dhkem::DhGroup, ed25519, p256 as curve, x25519,
 };
 
 pub(super) struct X25519;
@@ -29,7 +29,7 @@ impl DhGroup for X25519 {
 
     const KEM_ID: u16 = 0x0020;
     const PRIVATE_LENGTH: usize = 32;
-    const PUBLIC_LENGTH: usize = 32;
+    const PUBLIC_LENGTH: usize = x25519::PUBLIC_KEY_LENGTH;
     const CANDIDATE_MASK: Option<u8> = None;
 
     fn kdf() -> &'static dyn Kdf {
@@ -52,8 +52,7 @@ impl DhGroup for X25519 {
     }
 
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
-        let array: [u8; 32] = bytes.try_into().map_err(|_| CryptoError::InvalidPublicKey)?;
-        Ok(array.into())
+        Ok(x25519::check_public_key(bytes)?.into())
     }
 
     fn agree(private: &StaticSecret, public: &Self::Public) -> Result<Secret, CryptoError> {
