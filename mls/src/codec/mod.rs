@@ -1,14 +1,22 @@
 //! The TLS presentation language as RFC 9420 section 2 uses it.
 //!
 //! Encoding appends to a byte vector and cannot fail. Decoding reads from a [`Reader`], which checks
-//! every length against the input before anything is allocated, so memory stays bounded by a
-//! small multiple of the input's size whatever a length field claims.
+//! every length against the input before anything is allocated, so memory stays bounded by
+//! [`MEMORY_PER_BYTE`] times the input's size whatever a length field claims.
 
 mod reader;
 mod varint;
 
 pub use reader::{DecodeError, Reader};
 pub use varint::{MAX_VARINT, varint_len, write_varint};
+
+/// At most so many bytes are held in memory, while a value of [`wire`](crate::wire) is decoded and afterwards, for each byte
+/// of the input, beside a small constant.
+///
+/// What comes nearest is a list of the shortest items that there are, at the moment when the vector that holds them
+/// doubles. A ratchet tree with its hashes and indices has a bound of its own, at
+/// [`RatchetTree::from_bytes`](crate::tree::RatchetTree::from_bytes).
+pub const MEMORY_PER_BYTE: usize = 128;
 
 /// A value with one canonical encoding.
 pub trait Encode {

@@ -24,9 +24,9 @@ struct_codec!(ParentNode { encryption_key, parent_hash, unmerged_leaves });
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
     /// A leaf.
-    Leaf(LeafNode),
+    Leaf(Box<LeafNode>),
     /// An inner node.
-    Parent(ParentNode),
+    Parent(Box<ParentNode>),
 }
 
 impl Encode for Node {

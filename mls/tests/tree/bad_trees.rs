@@ -188,7 +188,7 @@ fn a_parent_that_nobody_below_has_set() {
     let result = altered(|_, nodes| {
         let mut made_up = parent(nodes, 11).clone();
         made_up.encryption_key.0[0] ^= 1;
-        nodes[13] = Some(Node::Parent(made_up));
+        nodes[13] = Some(Node::Parent(Box::new(made_up)));
     });
     assert!(matches!(result, Err(TreeError::ParentHash { .. })), "{result:?}");
 }
@@ -241,7 +241,7 @@ fn changes_to_places_without_member() {
 fn memory_of_a_sparse_tree_is_bounded_by_its_encoding() {
     let world = world();
     let mut nodes: Nodes = vec![None; 20_000];
-    nodes.push(Some(Node::Leaf(leaf(&mut self::nodes(&world), 0).clone())));
+    nodes.push(Some(Node::Leaf(Box::new(leaf(&mut self::nodes(&world), 0).clone()))));
     let bytes = nodes.to_bytes();
     let tree = RatchetTree::from_bytes(world.suite, &bytes).unwrap();
     assert!(tree.size().nodes() as usize <= 2 * bytes.len());
