@@ -88,10 +88,31 @@ impl Group {
     }
 
     fn saved_length_bound(&self) -> usize {
-        let trees = self.past.0.iter().filter_map(|past| past.messages.as_ref());
-        let past: usize = trees.map(|messages| messages.secret_tree.saved_length()).sum();
+        let member = |member: &Member| {
+            member.credential.to_bytes().len() + member.signature_key.as_bytes().len() + 16
+        };
+        let past = self.past.0.iter().map(|past| {
+            let kept = past
+                .messages
+                .as_ref()
+                .map_or(0, |messages| messages.secret_tree.saved_length() + messages.context.len());
+            let replaced = past.replaced.values().map(|old| old.as_ref().map_or(8, member) + 8);
+            kept + replaced.sum::<usize>() + 256
+        });
+        let proposals = self.proposals.iter().map(|proposal| {
+            proposal.proposal.to_bytes().len() + proposal.authenticated_data.len() + 256
+        });
+        let closed = self.closed.to_bytes().len();
         let present = self.secrets.as_ref().map_or(0, |secrets| secrets.secret_tree.saved_length());
-        past.saturating_add(present).saturating_add(64 * 1024)
+        let lengths = past.chain(proposals).chain([
+            present,
+            closed,
+            self.state.context_bytes.len(),
+            self.updates.len().saturating_mul(512),
+            // Path keys, epoch secrets, numbers.
+            64 * 1024,
+        ]);
+        lengths.fold(0, usize::saturating_add)
     }
 }
 

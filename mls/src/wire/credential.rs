@@ -11,7 +11,8 @@ pub enum Credential {
     Basic(Vec<u8>),
     /// A certificate chain, DER, the leaf first.
     X509(Vec<Vec<u8>>),
-    /// A type that this library does not know. Its content is taken to be one `opaque<V>`.
+    /// A type that this library does not know. Its content is taken to be one `opaque<V>`. A type that it does know is
+    /// encoded as the variant of that type, with the content as the identity or as a chain of one certificate.
     Other(CredentialType, Vec<u8>),
 }
 
@@ -37,6 +38,7 @@ impl Encode for Credential {
     fn encode(&self, out: &mut Vec<u8>) {
         self.credential_type().encode(out);
         match self {
+            Self::Other(CredentialType::X509, certificate) => [certificate].encode(out),
             Self::Basic(bytes) | Self::Other(_, bytes) => bytes.encode(out),
             Self::X509(chain) => chain.encode(out),
         }

@@ -87,7 +87,7 @@ impl Decode for Sender {
 }
 
 /// The content itself (RFC 9420 section 6).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Content {
     /// Data of the application.
     Application(Vec<u8>),
@@ -130,6 +130,17 @@ impl Content {
             ContentType::Proposal => Self::Proposal(Decode::decode(reader)?),
             ContentType::Commit => Self::Commit(Decode::decode(reader)?),
         })
+    }
+}
+
+/// Application data is never printed.
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Application(data) => write!(f, "Application({} bytes)", data.len()),
+            Self::Proposal(proposal) => f.debug_tuple("Proposal").field(proposal).finish(),
+            Self::Commit(commit) => f.debug_tuple("Commit").field(commit).finish(),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! GroupInfo and Welcome (RFC 9420 section 12.4.3).
 
-use zeroize::Zeroize;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
 
-use crate::codec::{Encode, struct_codec};
+use crate::codec::{Decode, DecodeError, Encode, Reader, struct_codec};
 
 use super::{
     commit::HpkeCiphertext,
@@ -44,7 +45,6 @@ impl Encode for GroupInfoTbs<'_> {
 }
 
 /// A path secret on the wire; zeroized when dropped, never printed.
-#[derive(PartialEq, Eq)]
 pub struct PathSecretBytes(Vec<u8>);
 
 impl PathSecretBytes {
@@ -63,6 +63,15 @@ impl PathSecretBytes {
 
 crate::codec::newtype_codec!(PathSecretBytes);
 
+/// In constant time for equal lengths.
+impl PartialEq for PathSecretBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for PathSecretBytes {}
+
 impl Drop for PathSecretBytes {
     fn drop(&mut self) {
         self.0.zeroize();
@@ -76,7 +85,6 @@ impl std::fmt::Debug for PathSecretBytes {
 }
 
 /// What a Welcome encrypts to one joiner (RFC 9420 section 12.4.3.1).
-#[derive(PartialEq, Eq)]
 pub struct GroupSecrets {
     /// The joiner secret of the epoch, `Nh` bytes.
     joiner_secret: Vec<u8>,
@@ -87,7 +95,34 @@ pub struct GroupSecrets {
     pub psks: Vec<PreSharedKeyId>,
 }
 
-struct_codec!(GroupSecrets { joiner_secret, path_secret, psks });
+impl Encode for GroupSecrets {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.joiner_secret.encode(out);
+        self.path_secret.encode(out);
+        self.psks.encode(out);
+    }
+}
+
+impl Decode for GroupSecrets {
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        // Overwritten also when what follows does not decode.
+        let mut joiner_secret: Zeroizing<Vec<u8>> = Zeroizing::new(Decode::decode(reader)?);
+        let path_secret = Decode::decode(reader)?;
+        let psks = Decode::decode(reader)?;
+        Ok(Self { joiner_secret: std::mem::take(&mut *joiner_secret), path_secret, psks })
+    }
+}
+
+/// In constant time for secrets of equal lengths.
+impl PartialEq for GroupSecrets {
+    fn eq(&self, other: &Self) -> bool {
+        bool::from(self.joiner_secret.ct_eq(&other.joiner_secret))
+            && self.path_secret == other.path_secret
+            && self.psks == other.psks
+    }
+}
+
+impl Eq for GroupSecrets {}
 
 impl GroupSecrets {
     /// Takes over the joiner secret.
@@ -98,6 +133,19 @@ impl GroupSecrets {
         psks: Vec<PreSharedKeyId>,
     ) -> Self {
         Self { joiner_secret, path_secret, psks }
+    }
+
+    /// The encoding, in memory that is overwritten when it is dropped.
+    #[must_use]
+    pub fn to_secret_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let path_secret = self.path_secret.as_ref().map_or(0, |secret| secret.0.len());
+        let psks = self.psks.to_bytes().len();
+        // A vector that grows leaves copies of secrets behind.
+        let headers = 16;
+        let capacity = [self.joiner_secret.len(), path_secret, psks, headers];
+        let mut out = Zeroizing::new(Vec::with_capacity(capacity.into_iter().sum()));
+        self.encode(&mut out);
+        out
     }
 
     /// The secret bytes of the joiner secret.
