@@ -15,7 +15,7 @@ use crate::{
         receive_commit::check_commit,
         state::{Policy, PublicState},
     },
-    tree::{LeafRef, TreeView},
+    tree::TreeView,
     validation::{
         CredentialValidator, GroupInfoViolation, GroupRules, KeyPackageViolation, NoFurtherRules,
         check_key_package, check_lifetime,
@@ -61,6 +61,8 @@ pub struct PublicGroup {
     policy: Policy,
     proposals: ProposalCache,
     max_proposals: usize,
+    /// A ReInit was committed: nothing follows.
+    closed: bool,
 }
 
 /// What a message turned out to be.
@@ -121,8 +123,9 @@ impl StagedPublicCommit {
             context: &self.next.context,
             confirmation_tag: &self.next.confirmation_tag,
             external_pub: None,
+            tree: &view,
         };
-        expected.check(message, |leaf| view.leaf(leaf).map(LeafRef::to_leaf_node))
+        expected.check(message)
     }
 
     /// Checks that a Welcome is for exactly those whom the commit adds by key package. Whether it opens is for them
@@ -200,7 +203,7 @@ impl PublicGroup {
         };
         let state = PublicState::from_group_info(suite, &info, tree, &policy, now)?;
         let proposals = ProposalCache::default();
-        Ok(Self { state, policy, proposals, max_proposals: options.max_proposals })
+        Ok(Self { state, policy, proposals, max_proposals: options.max_proposals, closed: false })
     }
 
     /// Judges a message. Nothing is kept: the caller stores a proposal or merges a commit when it has decided to order it.
@@ -220,6 +223,9 @@ impl PublicGroup {
         let unverified = received.without_membership_check();
         let key = self.state.signature_key_of(unverified.content())?;
         let verified = unverified.verify_signature(&*key)?;
+        if self.closed {
+            return Err(ProcessError::Inactive);
+        }
         if let Content::Proposal(proposal) = &verified.content().content {
             let received = self.state.check_proposal(&verified, proposal, &self.policy, now)?;
             return Ok(PublicProcessed::Proposal(received));
@@ -234,7 +240,7 @@ impl PublicGroup {
         let tag = tag.ok_or(FramingError::ConfirmationTagMissing)?;
         let applied = checked.applied;
         let tree = applied.overlay.finish();
-        let next = NextPublic::new(suite, tree, applied.context, tag, checked.changes);
+        let next = NextPublic::new(state, tree, applied.context, tag, checked.changes);
         let group_id = state.context.group_id.clone();
         let authenticated_data = authenticated.content.authenticated_data;
         let staged = StagedPublicCommit { group_id, next, authenticated_data };
@@ -246,7 +252,9 @@ impl PublicGroup {
     /// # Errors
     /// [`ProcessError::TooManyProposals`].
     pub fn store_proposal(&mut self, proposal: ReceivedProposal) -> Result<(), ProcessError> {
-        if self.proposals.len() >= self.max_proposals {
+        if self.proposals.len() >= self.max_proposals
+            && self.proposals.get(&proposal.reference).is_none()
+        {
             return Err(ProcessError::TooManyProposals);
         }
         self.proposals.insert(proposal);
@@ -280,6 +288,7 @@ impl PublicGroup {
             return Err(MergeError::Superseded);
         }
         let changes = staged.next.apply(&mut self.state);
+        self.closed = changes.reinit.is_some();
         self.proposals.clear();
         Ok(EpochChange { epoch: self.state.context.epoch, changes })
     }
@@ -337,7 +346,8 @@ impl PublicGroup {
         self.state.tree.encode_tree()
     }
 
-    /// Checks that a GroupInfo describes the present epoch: same GroupContext, same confirmation tag, signed by a member.
+    /// Checks that a GroupInfo describes the present epoch: same GroupContext, same confirmation tag, same tree if there is
+    /// one inside, signed by a member.
     ///
     /// # Errors
     /// [`GroupInfoViolation`].
@@ -347,8 +357,9 @@ impl PublicGroup {
             context: &self.state.context,
             confirmation_tag: &self.state.confirmation_tag,
             external_pub: None,
+            tree: &self.state.tree,
         };
-        expected.check(message, |leaf| self.state.tree.leaf(leaf).map(LeafRef::to_leaf_node))
+        expected.check(message)
     }
 
     /// Checks that a key package could be added: valid by itself (RFC 9420 section 10.1), within its lifetime, and with

@@ -44,7 +44,7 @@ impl Client {
             extensions.set(Extension::new(ExtensionType::REQUIRED_CAPABILITIES, required));
         }
         let required = required_capabilities(&extensions)?;
-        check_requirements(&leaf_node.capabilities, &required, &extensions)
+        check_requirements(&self.supported(), &required, &extensions)
             .map_err(ClientError::Requirements)?;
         let tree = RatchetTree::new(suite, &leaf_node);
         let context = GroupContext {

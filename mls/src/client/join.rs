@@ -172,7 +172,7 @@ impl Client {
     pub(super) fn check_supported(&self, info: &GroupInfo) -> Result<(), JoinError> {
         let extensions = &info.group_context.extensions;
         let nothing = RequiredCapabilities::default();
-        match check_requirements(&self.capabilities(), &nothing, extensions) {
+        match check_requirements(&self.supported(), &nothing, extensions) {
             Ok(()) => Ok(()),
             Err(LeafNodeViolation::GroupExtension(unsupported)) => {
                 Err(JoinError::ExtensionUnsupported(unsupported))

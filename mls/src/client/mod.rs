@@ -144,13 +144,19 @@ impl Client {
         &self.inner.policy
     }
 
-    /// The capabilities that the client's leaves list.
-    #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
+    /// The capabilities that the client has in earnest: without the values that exist to be ignored.
+    pub(crate) fn supported(&self) -> Capabilities {
         let mut capabilities = self.options().capabilities.clone();
         fill(&mut capabilities.versions, ProtocolVersion::MLS10);
         fill(&mut capabilities.cipher_suites, self.suite().id);
         fill(&mut capabilities.credentials, self.identity().credential().credential_type());
+        capabilities
+    }
+
+    /// The capabilities that the client's leaves list.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let mut capabilities = self.supported();
         if self.options().grease {
             // Any value of the pattern serves; one derived from the key differs between clients and not between leaves.
             let digit = self.identity().public().0.last().copied().unwrap_or_default() % 15;

@@ -276,6 +276,9 @@ pub enum MergeError {
     /// The commit belongs to another group.
     #[error("the commit belongs to another group")]
     OtherGroup,
+    /// The commit was built or staged by another member of the group, and holds that member's secrets.
+    #[error("the commit was built or staged by another member")]
+    OtherMember,
 }
 
 impl MergeError {
@@ -284,7 +287,7 @@ impl MergeError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Superseded => Fault::Timing,
-            Self::OtherGroup => Fault::Misuse,
+            Self::OtherGroup | Self::OtherMember => Fault::Misuse,
         }
     }
 
@@ -293,7 +296,7 @@ impl MergeError {
     pub fn action(&self) -> Action {
         match self {
             Self::Superseded => Action::Drop,
-            Self::OtherGroup => Action::Stop,
+            Self::OtherGroup | Self::OtherMember => Action::Stop,
         }
     }
 }

@@ -130,7 +130,8 @@ impl ProcessError {
     ///
     /// A commit that fails with [`Action::Drop`] fails alike for every member and for a validating delivery service. One
     /// that fails with [`Action::Resync`] may have worked for others: to try a later commit of the same epoch
-    /// instead would fork the group.
+    /// instead would fork the group. A commit that refers to a proposal which has not come here is among the latter; where
+    /// the transport may deliver a proposal after the commit that refers to it, the commit is processed again first.
     #[must_use]
     pub fn action(&self) -> Action {
         match self {
@@ -143,6 +144,7 @@ impl ProcessError {
             | Self::Schedule(_)
             | Self::SecretTree(_)
             | Self::Tree(_)
+            | Self::InvalidCommit(ProposalListViolation::UnknownReference(_))
             | Self::Crypto(_) => Action::Resync,
             Self::Inactive => Action::Stop,
             _ => Action::Drop,

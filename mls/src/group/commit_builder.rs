@@ -26,7 +26,8 @@ use super::{
 /// Collects what a commit is to do. Made by [`Group::commit`].
 ///
 /// Unless told otherwise it covers every valid proposal received in this epoch (RFC 9420 section 12.4) but a ReInit, which
-/// would close the group and has to be named with [`only_received`](Self::only_received); it renews the committer's keys by a path, and puts the ratchet tree into the Welcome.
+/// would close the group and has to be named with [`only_received`](Self::only_received); it renews the committer's keys by
+/// a path, and puts the ratchet tree into the Welcome.
 #[must_use = "a commit is made by `build`"]
 pub struct CommitBuilder<'g> {
     group: &'g mut Group,
@@ -232,23 +233,34 @@ fn choose(
                 }
                 _ => true,
             });
-            if holds(&candidates) {
-                candidates
-            } else {
-                // A proposal that is invalid in this group must not keep its members from committing others.
-                let mut kept = Vec::new();
-                for candidate in candidates {
-                    kept.push(candidate);
-                    if !holds(&kept) {
-                        kept.pop();
-                    }
-                }
-                kept
-            }
+            let mut kept = Vec::new();
+            keep(&mut kept, &candidates, &holds);
+            kept
         }
     };
     let references = references.into_iter().map(ProposalOrRef::Reference);
     Ok(references.chain(by_value.into_iter().map(ProposalOrRef::Proposal)).collect())
+}
+
+/// Puts to `kept` what can be committed of the candidates: a proposal that is invalid in this group must not keep its
+/// members from committing others. What does not hold as a whole is halved, so that one bad proposal among many costs
+/// few attempts.
+fn keep(
+    kept: &mut Vec<ProposalRef>,
+    candidates: &[ProposalRef],
+    holds: &dyn Fn(&[ProposalRef]) -> bool,
+) {
+    let before = kept.len();
+    kept.extend_from_slice(candidates);
+    if holds(kept) {
+        return;
+    }
+    kept.truncate(before);
+    if candidates.len() > 1 {
+        let (first, second) = candidates.split_at(candidates.len() / 2);
+        keep(kept, first, holds);
+        keep(kept, second, holds);
+    }
 }
 
 fn protect(

@@ -1,7 +1,5 @@
 //! Creating a commit (RFC 9420 section 12.4.1), for members and for those who join by external commit.
 
-use zeroize::Zeroizing;
-
 use crate::{
     client::Client,
     codec::Encode,
@@ -81,6 +79,9 @@ pub(crate) fn create_commit(
     let committer = applied.committer;
 
     let path = make_path(&mut applied, &input, rng)?;
+    if let Some(path) = &path.update_path {
+        applied.check_own_path_leaf(state, proposed, &path.leaf_node, client.policy())?;
+    }
     let changes = applied.changes(state, proposed.committer, None, path.update_path.is_some())?;
     applied.check_rules(state, proposed, &changes, client.policy())?;
 
@@ -138,7 +139,7 @@ pub(crate) fn create_commit(
     };
     let authenticated = signed.confirmed(tag.clone())?;
     let context = applied.context;
-    let next = NextPublic::new(suite, applied.overlay.finish(), context, tag, changes);
+    let next = NextPublic::new(state, applied.overlay.finish(), context, tag, changes);
     let secrets = MemberSecrets { private: path.private, epoch, secret_tree };
     Ok(BuiltCommit { authenticated, next, secrets, welcome })
 }
@@ -235,7 +236,7 @@ fn make_welcome(
             path_secret,
             material.psks.clone(),
         );
-        let plaintext = Zeroizing::new(group_secrets.to_bytes());
+        let plaintext = group_secrets.to_secret_bytes();
         let init_key = suite.kem.public_key(&joiner.init_key)?;
         secrets.push(EncryptedGroupSecrets {
             new_member: reference.clone(),

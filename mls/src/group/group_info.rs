@@ -1,15 +1,16 @@
-//! Making and comparing GroupInfo (RFC 9420 section 12.4.3). It is made on demand, never as part of a commit that nobody joins by.
+//! Making and comparing GroupInfo (RFC 9420 section 12.4.3). It is made on demand, never as part of a commit that nobody
+//! joins by.
 
 use crate::{
     client::Identity,
     codec::{Decode, Encode},
     crypto::{CryptoError, Suite},
     error::ExportError,
+    tree::TreeView,
     validation::{GroupInfoViolation, check_group_info_signature},
     wire::{
         ConfirmationTag, Extension, ExtensionType, Extensions, ExternalPub, GroupContext,
-        GroupInfo, GroupInfoTbs, HpkePublicKey, LeafIndex, LeafNode, MlsMessage, MlsMessageBody,
-        Signature,
+        GroupInfo, GroupInfoTbs, HpkePublicKey, LeafIndex, MlsMessage, MlsMessageBody, Signature,
     },
 };
 
@@ -85,8 +86,6 @@ pub(crate) fn describe(
     secrets: &MemberSecrets,
     options: GroupInfoOptions,
 ) -> Result<Vec<u8>, ExportError> {
-    use crate::tree::TreeView;
-
     let (suite, context, tag, tree) = match described {
         Described::Present(state) => (
             state.suite,
@@ -135,14 +134,11 @@ pub(crate) struct ExpectedGroupInfo<'a> {
     pub(crate) confirmation_tag: &'a ConfirmationTag,
     /// Known to members only.
     pub(crate) external_pub: Option<HpkePublicKey>,
+    pub(crate) tree: &'a dyn TreeView,
 }
 
 impl ExpectedGroupInfo<'_> {
-    pub(crate) fn check(
-        &self,
-        message: &[u8],
-        leaf_at: impl Fn(LeafIndex) -> Option<LeafNode>,
-    ) -> Result<CheckedGroupInfo, GroupInfoViolation> {
+    pub(crate) fn check(&self, message: &[u8]) -> Result<CheckedGroupInfo, GroupInfoViolation> {
         let Ok(MlsMessage(MlsMessageBody::GroupInfo(info))) = MlsMessage::from_bytes(message)
         else {
             return Err(GroupInfoViolation::NotAGroupInfo);
@@ -150,25 +146,27 @@ impl ExpectedGroupInfo<'_> {
         if info.group_context != *self.context || info.confirmation_tag != *self.confirmation_tag {
             return Err(GroupInfoViolation::OtherState);
         }
-        check_group_info_signature(
-            self.suite,
-            &info,
-            leaf_at(info.signer).map(|leaf| leaf.signature_key).as_ref(),
-        )?;
-        if let Some(expected) = &self.external_pub {
-            let found: Option<ExternalPub> = info
-                .extensions
-                .parse(ExtensionType::EXTERNAL_PUB)
-                .map_err(|_| GroupInfoViolation::ExtensionMalformed)?;
-            if found.is_some_and(|found| found.external_pub != *expected) {
+        let signer = self.tree.leaf(info.signer).map(|leaf| leaf.signature_key().into());
+        check_group_info_signature(self.suite, &info, signer.as_ref())?;
+        let tree = info.extensions.find(ExtensionType::RATCHET_TREE);
+        if tree.is_some_and(|tree| tree != self.tree.encode_tree()) {
+            return Err(GroupInfoViolation::OtherState);
+        }
+        let found: Option<ExternalPub> = info
+            .extensions
+            .parse(ExtensionType::EXTERNAL_PUB)
+            .map_err(|_| GroupInfoViolation::ExtensionMalformed)?;
+        if let Some(ExternalPub { external_pub }) = &found {
+            let parsed = self.suite.kem.public_key(external_pub.as_bytes());
+            if parsed.is_err() || self.external_pub.as_ref().is_some_and(|own| own != external_pub)
+            {
                 return Err(GroupInfoViolation::ExternalPub);
             }
         }
-        let has = |kind| info.extensions.find(kind).is_some();
         Ok(CheckedGroupInfo {
             signer: info.signer,
-            has_tree: has(ExtensionType::RATCHET_TREE),
-            has_external_pub: has(ExtensionType::EXTERNAL_PUB),
+            has_tree: tree.is_some(),
+            has_external_pub: found.is_some(),
         })
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     crypto::{Secret, Suite},
     error::ExportError,
     schedule::{EpochAuthenticator, Psk},
-    tree::{LeafRef, TreeView},
+    tree::TreeView,
     validation::GroupInfoViolation,
     wire::{GroupContext, GroupId, LeafIndex, PskSource, ReInit},
 };
@@ -275,8 +275,9 @@ impl Group {
             context: &self.state.context,
             confirmation_tag: &self.state.confirmation_tag,
             external_pub: Some(external.public_key()),
+            tree: &self.state.tree,
         };
-        expected.check(message, |leaf| self.state.tree.leaf(leaf).map(LeafRef::to_leaf_node))
+        expected.check(message)
     }
 
     /// The proposals received or sent in this epoch, in order of arrival.

@@ -15,6 +15,8 @@ use super::{changes::Changes, state::PublicState};
 
 /// What everybody can compute of the next epoch.
 pub(crate) struct NextPublic {
+    /// The transcript that the commit stands on. Branches of a fork may have the same tree in the same epoch.
+    base: InterimTranscriptHash,
     pub(crate) tree: StagedTree,
     pub(crate) context: GroupContext,
     pub(crate) context_bytes: Vec<u8>,
@@ -24,25 +26,28 @@ pub(crate) struct NextPublic {
 }
 
 impl NextPublic {
+    /// What follows `state`.
     pub(crate) fn new(
-        suite: &'static Suite,
+        state: &PublicState,
         tree: StagedTree,
         context: GroupContext,
         confirmation_tag: ConfirmationTag,
         changes: Changes,
     ) -> Self {
         let interim = InterimTranscriptHash::compute(
-            suite,
+            state.suite,
             &context.confirmed_transcript_hash,
             &confirmation_tag,
         );
         let context_bytes = context.to_bytes();
-        Self { tree, context, context_bytes, interim, confirmation_tag, changes }
+        let base = InterimTranscriptHash::from_slice(state.interim.as_bytes());
+        Self { base, tree, context, context_bytes, interim, confirmation_tag, changes }
     }
 
     /// True when it was made on exactly this state.
     pub(crate) fn follows(&self, state: &PublicState) -> bool {
-        self.context.epoch == state.context.epoch.saturating_add(1)
+        Some(self.context.epoch) == state.context.epoch.checked_add(1)
+            && self.base.as_bytes() == state.interim.as_bytes()
             && self.tree.belongs_to(&state.tree)
     }
 

@@ -7,8 +7,8 @@ use crate::{
     schedule::{CommitSecret, SecretTreeError},
     tree::TreeView,
     wire::{
-        AuthenticatedContent, Commit, Content, ContentType, GroupId, MlsMessage, MlsMessageBody,
-        PreSharedKeyId, PrivateMessage, PublicMessage, Sender, UnixTime,
+        AuthenticatedContent, Commit, Content, ContentType, GroupId, LeafIndex, MlsMessage,
+        MlsMessageBody, PreSharedKeyId, PrivateMessage, PublicMessage, Sender, UnixTime,
     },
 };
 
@@ -61,6 +61,8 @@ impl std::fmt::Debug for ReceivedMessage {
 #[must_use = "the commit takes effect when it is merged"]
 pub struct StagedCommit {
     pub(crate) group_id: GroupId,
+    /// The member who staged it, and whose secrets it holds.
+    own_leaf: LeafIndex,
     pub(crate) next: NextPublic,
     /// Absent when the commit removes this member.
     pub(crate) secrets: Option<MemberSecrets>,
@@ -218,6 +220,9 @@ impl Group {
         verified: VerifiedContent,
         now: UnixTime,
     ) -> Result<Processed, ProcessError> {
+        if self.closed.is_some() {
+            return Err(ProcessError::Inactive);
+        }
         match &verified.content().content {
             Content::Application(_) => Err(FramingError::ApplicationNotEncrypted.into()),
             Content::Proposal(proposal) => {
@@ -268,8 +273,15 @@ impl Group {
         let applied = checked.applied;
         if checked.changes.self_removed {
             let tree = applied.overlay.finish();
-            let next = NextPublic::new(suite, tree, applied.context, tag, checked.changes);
-            return Ok(StagedCommit { group_id, next, secrets: None, authenticated_data });
+            let next = NextPublic::new(state, tree, applied.context, tag, checked.changes);
+            let own_leaf = self.own_leaf;
+            return Ok(StagedCommit {
+                group_id,
+                own_leaf,
+                next,
+                secrets: None,
+                authenticated_data,
+            });
         }
 
         let own_update = self.committed_update(&applied.proposals.updates);
@@ -312,17 +324,19 @@ impl Group {
             .check_confirmation_tag(&applied.context.confirmed_transcript_hash, &tag)
             .map_err(|_| ProcessError::ConfirmationTag)?;
         let next =
-            NextPublic::new(suite, applied.overlay.finish(), applied.context, tag, checked.changes);
+            NextPublic::new(state, applied.overlay.finish(), applied.context, tag, checked.changes);
         let secrets = MemberSecrets { private, epoch, secret_tree };
-        Ok(StagedCommit { group_id, next, secrets: Some(secrets), authenticated_data })
+        let own_leaf = self.own_leaf;
+        Ok(StagedCommit { group_id, own_leaf, next, secrets: Some(secrets), authenticated_data })
     }
 
     /// Puts a commit of another member into effect.
     ///
     /// # Errors
-    /// [`MergeError`] when the group has moved on since the commit was staged; the group is as before.
+    /// [`MergeError`] when the group has moved on since the commit was staged, or another member staged it; the group is
+    /// as before.
     pub fn merge(&mut self, staged: StagedCommit) -> Result<EpochChange, MergeError> {
-        self.check_follows(&staged.group_id, &staged.next)?;
+        self.check_follows(&staged.group_id, staged.own_leaf, &staged.next)?;
         Ok(self.enter(staged.next, staged.secrets))
     }
 
@@ -332,13 +346,20 @@ impl Group {
     /// [`MergeError::Superseded`] when another commit won the epoch; the group is as before, and what the commit was to
     /// change can be committed again.
     pub fn confirm(&mut self, pending: PendingCommit) -> Result<EpochChange, MergeError> {
-        self.check_follows(&pending.group_id, &pending.next)?;
+        self.check_follows(&pending.group_id, pending.secrets.private.own_leaf(), &pending.next)?;
         Ok(self.enter(pending.next, Some(pending.secrets)))
     }
 
-    fn check_follows(&self, group_id: &GroupId, next: &NextPublic) -> Result<(), MergeError> {
+    fn check_follows(
+        &self,
+        group_id: &GroupId,
+        own_leaf: LeafIndex,
+        next: &NextPublic,
+    ) -> Result<(), MergeError> {
         if *group_id != self.state.context.group_id {
             Err(MergeError::OtherGroup)
+        } else if own_leaf != self.own_leaf {
+            Err(MergeError::OtherMember)
         } else if next.follows(&self.state) {
             Ok(())
         } else {

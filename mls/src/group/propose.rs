@@ -56,7 +56,7 @@ impl Group {
         check_lifetime(&key_package.leaf_node, now).map_err(|violation| {
             ProposalListViolation::Add(KeyPackageViolation::from(violation))
         })?;
-        self.propose(Proposal::Add(Box::new(Add { key_package })), rng)
+        self.send_proposal(Proposal::Add(Box::new(Add { key_package })), rng)
     }
 
     /// Proposes to renew the encryption key of this member's leaf.
@@ -86,7 +86,7 @@ impl Group {
             &self.state.context.group_id,
             self.own_leaf,
         )?;
-        let message = self.propose(Proposal::Update(Box::new(Update { leaf_node })), rng)?;
+        let message = self.send_proposal(Proposal::Update(Box::new(Update { leaf_node })), rng)?;
         self.updates.push(PendingUpdate { public, key });
         Ok(message)
     }
@@ -103,7 +103,7 @@ impl Group {
         if self.state.tree.leaf(removed).is_none() {
             return Err(ProposalListViolation::RemovedLeafBlank(removed).into());
         }
-        self.propose(Proposal::Remove(Remove { removed }), rng)
+        self.send_proposal(Proposal::Remove(Remove { removed }), rng)
     }
 
     /// Proposes to mix a pre-shared key into the next epoch.
@@ -119,7 +119,7 @@ impl Group {
             return Err(CommitError::PskUnknown(source));
         }
         let psk = fresh_psk_id(self.state.suite, source, rng);
-        self.propose(Proposal::PreSharedKey(PreSharedKey { psk }), rng)
+        self.send_proposal(Proposal::PreSharedKey(PreSharedKey { psk }), rng)
     }
 
     /// Proposes to replace all extensions of the group.
@@ -132,14 +132,33 @@ impl Group {
         rng: &mut dyn CryptoRng,
     ) -> Result<ProposalMessage, CommitError> {
         let proposal = GroupContextExtensions { extensions };
-        self.propose(Proposal::GroupContextExtensions(proposal), rng)
+        self.send_proposal(Proposal::GroupContextExtensions(proposal), rng)
     }
 
-    /// Sends any proposal as it is. An Update made elsewhere cannot be used: its private key would be missing.
+    /// Sends any proposal as it is, when it is valid by itself. An Update made elsewhere cannot be used: its private key
+    /// would be missing.
     ///
     /// # Errors
-    /// [`CommitError::Invalid`] when a member may not propose it, [`CommitError::Inactive`] after removal.
+    /// [`CommitError::Invalid`] when a member may not propose it or it breaks a rule by itself,
+    /// [`CommitError::Inactive`] after removal.
     pub fn propose(
+        &mut self,
+        proposal: Proposal,
+        rng: &mut dyn CryptoRng,
+        now: UnixTime,
+    ) -> Result<ProposalMessage, CommitError> {
+        let (sender, policy) = (Sender::Member(self.own_leaf), self.client.policy());
+        self.state.check_proposal_content(sender, &proposal, policy, now)?;
+        if let Proposal::Remove(remove) = &proposal
+            && self.state.tree.leaf(remove.removed).is_none()
+        {
+            return Err(ProposalListViolation::RemovedLeafBlank(remove.removed).into());
+        }
+        self.send_proposal(proposal, rng)
+    }
+
+    /// Sends a proposal whose content is known to be valid: a commit that refers to it does not check it again.
+    fn send_proposal(
         &mut self,
         proposal: Proposal,
         rng: &mut dyn CryptoRng,

@@ -76,27 +76,36 @@ impl PublicState {
         now: UnixTime,
     ) -> Result<ReceivedProposal, ProcessError> {
         let content = verified.content();
-        let invalid = ProcessError::InvalidProposal;
-        check_sender_may_propose(content.sender, proposal).map_err(invalid)?;
-        let check = policy.leaf_check(self.suite, now);
-        match (proposal, content.sender) {
-            (Proposal::Add(add), _) => check_key_package(&add.key_package, &check)
-                .map_err(|violation| invalid(violation.into()))?,
-            (Proposal::Update(update), Sender::Member(leaf)) => {
-                let old = self.tree.leaf(leaf).ok_or(ProcessError::UnknownSender)?;
-                let place = SignedPlace::Update(&self.context.group_id, leaf);
-                check
-                    .check(&update.leaf_node, place)
-                    .and_then(|_| check.check_replacement(old, &update.leaf_node))
-                    .map_err(|violation| invalid(ProposalListViolation::Update(violation)))?;
-            }
-            _ => {}
-        }
+        self.check_proposal_content(content.sender, proposal, policy, now)
+            .map_err(ProcessError::InvalidProposal)?;
         Ok(ReceivedProposal {
             reference: verified.proposal_ref()?,
             sender: content.sender,
             proposal: proposal.clone(),
             authenticated_data: content.authenticated_data.clone(),
         })
+    }
+
+    pub(crate) fn check_proposal_content(
+        &self,
+        sender: Sender,
+        proposal: &Proposal,
+        policy: &Policy,
+        now: UnixTime,
+    ) -> Result<(), ProposalListViolation> {
+        check_sender_may_propose(sender, proposal)?;
+        let check = policy.leaf_check(self.suite, now);
+        match (proposal, sender) {
+            (Proposal::Add(add), _) => Ok(check_key_package(&add.key_package, &check)?),
+            (Proposal::Update(update), Sender::Member(leaf)) => {
+                let old = self.tree.leaf(leaf).ok_or(ProposalListViolation::UpdateByNonMember)?;
+                let place = SignedPlace::Update(&self.context.group_id, leaf);
+                check
+                    .check(&update.leaf_node, place)
+                    .and_then(|_| check.check_replacement(old, &update.leaf_node))
+                    .map_err(ProposalListViolation::Update)
+            }
+            _ => Ok(()),
+        }
     }
 }

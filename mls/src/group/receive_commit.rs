@@ -1,9 +1,9 @@
 //! The public half of processing a commit (RFC 9420 section 12.4.2), shared by members and delivery services.
 
 use crate::{
-    tree::{MergedPath, TreeView},
+    tree::MergedPath,
     validation::ProposalListViolation,
-    wire::{AuthenticatedContent, Commit, LeafIndex, Sender, UnixTime},
+    wire::{AuthenticatedContent, Commit, LeafIndex, UnixTime},
 };
 
 use super::{
@@ -40,11 +40,7 @@ pub(crate) fn check_commit<'a>(
     if applied.proposals.path_required && commit.path.is_none() {
         return Err(ProposalListViolation::PathMissing.into());
     }
-    let replaced = match committer {
-        Sender::Member(leaf) => Some(leaf),
-        _ => applied.proposals.removes.first().copied(),
-    };
-    let replaced = replaced.and_then(|leaf| state.tree.leaf(leaf));
+    let replaced = applied.replaced_leaf(state, committer);
     let check = policy.leaf_check(state.suite, now);
     let merged = match &commit.path {
         Some(path) => Some(applied.merge_path(path, replaced, &check)?),

@@ -2,7 +2,7 @@
 //! every rule that needs no secret. Committers, receivers and delivery services share it.
 
 use crate::{
-    codec::Encode,
+    codec::{DecodeError, Encode},
     tree::{Feature, LeafRef, MergedPath, TreeOverlay, TreeView, UpdatePathError},
     validation::{
         CheckedAdd, CheckedProposals, CommittedProposal, LeafCheck, LeafNodeViolation,
@@ -10,8 +10,8 @@ use crate::{
         check_proposal_list, check_requirements, required_capabilities,
     },
     wire::{
-        CredentialType, ExtensionType, ExternalSenders, GroupContext, LeafIndex, LeafNode,
-        RequiredCapabilities, Sender, UnixTime, UpdatePath,
+        CredentialType, ExtensionType, Extensions, ExternalSenders, GroupContext, LeafIndex,
+        LeafNode, RequiredCapabilities, Sender, UnixTime, UpdatePath,
     },
 };
 
@@ -51,7 +51,11 @@ pub(crate) fn apply_proposals<'s, 'p>(
     )?;
     let check = policy.leaf_check(state.suite, proposed.now);
     let mut context = state.context.clone();
-    context.epoch = context.epoch.saturating_add(1);
+    context.epoch = context.epoch.checked_add(1).ok_or(ProposalListViolation::EpochExhausted)?;
+    if let Some(kem_output) = proposals.external_init {
+        let checked = state.suite.kem.check_kem_output(kem_output);
+        checked.map_err(|_| ProposalListViolation::ExternalInitMalformed)?;
+    }
     if let Some(extensions) = proposals.extensions {
         check_external_senders(extensions, state, &check)?;
         context.extensions = extensions.clone();
@@ -113,7 +117,7 @@ fn check_added_clients(
 
 /// Credentials of external senders are validated when the extension comes or changes (section 5.3.1).
 fn check_external_senders(
-    extensions: &crate::wire::Extensions,
+    extensions: &Extensions,
     state: &PublicState,
     check: &LeafCheck<'_>,
 ) -> Result<(), ProposalListViolation> {
@@ -121,15 +125,22 @@ fn check_external_senders(
     if extensions.find(kind) == state.context.extensions.find(kind) {
         return Ok(());
     }
-    let senders: Option<ExternalSenders> =
-        extensions.parse(kind).map_err(|_| ProposalListViolation::ExtensionMalformed)?;
-    for sender in senders.map(|senders| senders.0).unwrap_or_default() {
-        check
-            .validator
-            .validate(&sender.credential, &sender.signature_key, check.now)
-            .map_err(|_| ProposalListViolation::ExternalSenderRejected)?;
+    match judge_external_senders(extensions, check) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ProposalListViolation::ExternalSenderRejected),
+        Err(_) => Err(ProposalListViolation::ExtensionMalformed),
     }
-    Ok(())
+}
+
+/// True when the application accepts every external sender.
+pub(crate) fn judge_external_senders(
+    extensions: &Extensions,
+    check: &LeafCheck<'_>,
+) -> Result<bool, DecodeError> {
+    let senders: Option<ExternalSenders> = extensions.parse(ExtensionType::EXTERNAL_SENDERS)?;
+    Ok(senders.into_iter().flat_map(|senders| senders.0).all(|sender| {
+        check.validator.validate(&sender.credential, &sender.signature_key, check.now).is_ok()
+    }))
 }
 
 impl Applied<'_, '_> {
@@ -188,11 +199,52 @@ impl Applied<'_, '_> {
         check: &LeafCheck<'_>,
     ) -> Result<(), LeafNodeViolation> {
         check.check(leaf, SignedPlace::Commit(&self.context.group_id, self.committer))?;
+        self.check_path_leaf_fits(leaf, replaced, check)
+    }
+
+    /// What remains of [`Applied::check_path_leaf`] for a leaf that is known to be well formed and signed.
+    fn check_path_leaf_fits(
+        &self,
+        leaf: &LeafNode,
+        replaced: Option<LeafRef<'_>>,
+        check: &LeafCheck<'_>,
+    ) -> Result<(), LeafNodeViolation> {
         match replaced {
             Some(old) => check.check_replacement(old, leaf)?,
             None => check.check_credential(leaf)?,
         }
         check_requirements(&leaf.capabilities, &self.required, &self.context.extensions)
+    }
+
+    /// The leaf that a leaf of the committer takes the place of: its own, or the one that a resync removes.
+    pub(crate) fn replaced_leaf<'t>(
+        &self,
+        state: &'t PublicState,
+        committer: Sender,
+    ) -> Option<LeafRef<'t>> {
+        let replaced = match committer {
+            Sender::Member(leaf) => Some(leaf),
+            _ => self.proposals.removes.first().copied(),
+        };
+        state.tree.leaf(replaced?)
+    }
+
+    /// Whether others will accept the leaf that this client has just made and merged.
+    pub(crate) fn check_own_path_leaf(
+        &self,
+        state: &PublicState,
+        proposed: &Proposed<'_>,
+        leaf: &LeafNode,
+        policy: &Policy,
+    ) -> Result<(), ProposalListViolation> {
+        let replaced = self.replaced_leaf(state, proposed.committer);
+        let check = policy.leaf_check(state.suite, proposed.now);
+        self.check_path_leaf_fits(leaf, replaced, &check)
+            .and_then(|()| match self.credential_type_not_shared() {
+                Some(unshared) => Err(LeafNodeViolation::CredentialTypeNotShared(unshared)),
+                None => Ok(()),
+            })
+            .map_err(ProposalListViolation::PathLeaf)
     }
 
     /// Merges a received path into the overlay, with all its public checks.

@@ -17,6 +17,8 @@ use crate::{
     },
 };
 
+use super::stage::judge_external_senders;
+
 /// What the application decides about validity. The same for all who validate one group.
 #[derive(Clone)]
 pub(crate) struct Policy {
@@ -85,6 +87,11 @@ impl PublicState {
         check_group_info_signature(suite, info, signer.as_ref())?;
         tree.validate(&context.group_id).map_err(GroupInfoViolation::Tree)?;
         check_leaves(&tree, context, policy, now)?;
+        match judge_external_senders(&context.extensions, &policy.leaf_check(suite, now)) {
+            Ok(true) => {}
+            Ok(false) => return Err(GroupInfoViolation::ExternalSenderRejected),
+            Err(_) => return Err(GroupInfoViolation::ExtensionMalformed),
+        }
         Ok(Self::new(suite, context.clone(), tree, info.confirmation_tag.clone()))
     }
 

@@ -36,6 +36,9 @@ pub enum GroupInfoViolation {
         /// Which rule.
         violation: LeafNodeViolation,
     },
+    /// An entry of `external_senders` has a credential that the application rejects (section 5.3.1).
+    #[error("an external sender is not accepted by the application")]
+    ExternalSenderRejected,
     /// The leaf of the signer is blank.
     #[error("the signer's leaf is blank")]
     SignerBlank,

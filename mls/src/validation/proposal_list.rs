@@ -35,6 +35,9 @@ pub enum ProposalListViolation {
     /// The nonce of a PSK is not `Nh` bytes long (section 12.1.4).
     #[error("the nonce of a psk is not Nh bytes long")]
     PskNonceLength,
+    /// More PSKs than the key schedule can count (section 8.4).
+    #[error("more than 65535 psks")]
+    TooManyPsks,
     /// A resumption PSK of usage `reinit` or `branch` stands in an ordinary commit (section 12.1.4).
     #[error("a resumption psk of usage reinit or branch in an ordinary commit")]
     PskUsage,
@@ -89,6 +92,9 @@ pub enum ProposalListViolation {
     /// An external commit without exactly one ExternalInit (section 12.2).
     #[error("an external commit needs exactly one external init")]
     ExternalInitCount,
+    /// The ExternalInit holds something that is no KEM output of the suite (section 8.3).
+    #[error("the external init does not hold a kem output of the cipher suite")]
+    ExternalInitMalformed,
     /// An external commit with more than one Remove (section 12.2).
     #[error("an external commit may hold one remove at most")]
     ExternalSeveralRemoves,
@@ -113,6 +119,9 @@ pub enum ProposalListViolation {
     /// The tree after the proposals is not valid, or would exceed the library's limits (section 12.2).
     #[error("the tree after the commit is not valid: {0}")]
     Tree(TreeError),
+    /// The epoch of the group has the largest number that there is: it can have no successor.
+    #[error("the group has come to its last epoch")]
+    EpochExhausted,
     /// A rule of the application.
     #[error(transparent)]
     Rule(#[from] RuleViolation),
@@ -203,6 +212,9 @@ pub(crate) fn check_proposal_list<'p>(
                 check_psk(&psk.psk, nonce_length)?;
                 if !psks.insert(&psk.psk) {
                     return Err(ProposalListViolation::PskTwice);
+                }
+                if checked.psks.len() >= usize::from(u16::MAX) {
+                    return Err(ProposalListViolation::TooManyPsks);
                 }
                 checked.psks.push(&psk.psk);
             }

@@ -64,6 +64,10 @@ fn external_commits_with_a_list_that_is_not_permitted() {
         let init = Proposal::ExternalInit(ExternalInit { kem_output: vec![1; 32] });
         commit.proposals.push(by_value(init));
     });
+    refused(&Violation::ExternalInitMalformed, |commit| {
+        let init = Proposal::ExternalInit(ExternalInit { kem_output: vec![1; 31] });
+        commit.proposals[0] = by_value(init);
+    });
     refused(&Violation::ExternalSeveralRemoves, |commit| {
         commit.proposals.extend([remove(2), remove(3)]);
     });

@@ -56,6 +56,10 @@ fn key_packages_that_break_a_rule() {
     add_refused(KeyPackageViolation::InitKeyMalformed, |package| {
         package.init_key.0.pop();
     });
+    // Of small order: nobody could encrypt a Welcome to it.
+    add_refused(KeyPackageViolation::InitKeyMalformed, |package| {
+        package.init_key.0.fill(0);
+    });
     let kind = ExtensionType(0xff05);
     add_refused(KeyPackageViolation::ExtensionUnlisted(kind), |package| {
         package.extensions.set(Extension { extension_type: kind, data: Vec::new() });
@@ -84,6 +88,8 @@ fn leaves_of_key_packages_that_break_a_rule() {
     leaf_refused(Leaf::EncryptionKeyMalformed, |leaf| {
         leaf.encryption_key.0.pop();
     });
+    // Of small order: from the moment it is in the tree, nobody could encrypt a path to it.
+    leaf_refused(Leaf::EncryptionKeyMalformed, |leaf| leaf.encryption_key.0.fill(0));
 }
 
 #[test]
@@ -169,6 +175,12 @@ fn leaves_of_paths_that_break_a_rule() {
     path_refused(leaf(Leaf::EncryptionKeyUnchanged), true, |scene, path| {
         path.leaf_node.encryption_key = own_leaf_node(&scene.groups[0]).encryption_key;
     });
+    path_refused(leaf(Leaf::EncryptionKeyMalformed), true, |_, path| {
+        path.leaf_node.encryption_key.0.fill(0);
+    });
+    let (node, error) = (crate::tree::NodeIndex(3), crate::crypto::CryptoError::InvalidPublicKey);
+    let violation = Violation::Path(UpdatePathError::InvalidPublicKey { node, error });
+    path_refused(violation, true, |_, path| path.nodes[1].encryption_key.0.fill(0));
     path_refused(Violation::PathKeyInUse, true, |scene, path| {
         path.leaf_node.encryption_key = own_leaf_node(&scene.groups[1]).encryption_key;
     });
