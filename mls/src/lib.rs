@@ -56,6 +56,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # In a few words
+//!
+//! The members of a group are the leaves of a *ratchet tree* of keys. A member changes the group by a *commit*, which covers
+//! *proposals* (add, remove, update, ...) and starts the next *epoch* with fresh secrets; a *path* in it renews the
+//! committer's keys up to the root. Whoever is added joins by a *Welcome*, made from the *key package* that it published; a
+//! *GroupInfo* lets somebody join, or a lost member come back, by an *external commit*. One commit wins each epoch: the
+//! delivery service puts them in order, and is not trusted with more. Whom a *credential* belongs to is for the application to
+//! decide.
+//!
 //! # Where things are
 //!
 //! - [`Client`] makes key packages, creates, joins and restores groups. [`Group`] is a member's state. [`PublicGroup`] follows a group
@@ -64,6 +73,9 @@
 //!   with its delivery service, which commit wins an epoch.
 //! - Errors say who is at fault ([`Fault`]) and what to do next ([`Action`]). Whatever fails leaves the group as it was.
 //! - [`CredentialValidator`], [`GroupRules`] and [`PskStore`] are what an application may supply.
+//! - The way of a commit: [`framing`] (who signed it), [`validation`] (is it allowed), [`tree`] (the new keys), [`schedule`]
+//!   (the new secrets), put together in [`group`]. `VALIDATION.md` beside the sources says for every rule of the RFC where it
+//!   is enforced and which test holds it there.
 //! - [`crypto`] holds the suites and backends, [`wire`] every struct of the RFC as plain data, [`codec`] its encoding.
 
 #![forbid(unsafe_code)]
