@@ -15,6 +15,8 @@
     reason = "a test reports a failure by panicking"
 )]
 
+#[path = "interop/deviations.rs"]
+mod deviations;
 #[path = "interop/exchange.rs"]
 mod exchange;
 #[path = "interop/member.rs"]
