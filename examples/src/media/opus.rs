@@ -186,16 +186,17 @@ mod tests {
 
     #[test]
     fn knows_how_long_packets_last() {
+        let toc = |config: u8, frames: u8| config << 3 | frames;
         let millis = |bytes: &[u8]| packet_duration(bytes).map(|d| d.as_micros());
-        assert_eq!(millis(&[0b00000_000]), Some(10_000));
-        assert_eq!(millis(&[0b01011_000]), Some(60_000));
-        assert_eq!(millis(&[0b01101_000]), Some(20_000));
-        assert_eq!(millis(&[0b10000_000]), Some(2_500));
-        assert_eq!(millis(&[0b11111_001]), Some(40_000));
-        assert_eq!(millis(&[0b11111_011, 3]), Some(60_000));
-        assert_eq!(millis(&[0b11111_011]), None);
-        assert_eq!(millis(&[0b11111_011, 0]), None);
-        assert_eq!(millis(&[0b11111_011, 63]), None);
+        assert_eq!(millis(&[toc(0, 0)]), Some(10_000));
+        assert_eq!(millis(&[toc(11, 0)]), Some(60_000));
+        assert_eq!(millis(&[toc(13, 0)]), Some(20_000));
+        assert_eq!(millis(&[toc(16, 0)]), Some(2_500));
+        assert_eq!(millis(&[toc(31, 1)]), Some(40_000));
+        assert_eq!(millis(&[toc(31, 3), 3]), Some(60_000));
+        assert_eq!(millis(&[toc(31, 3)]), None);
+        assert_eq!(millis(&[toc(31, 3), 0]), None);
+        assert_eq!(millis(&[toc(31, 3), 63]), None);
         assert_eq!(millis(&[]), None);
     }
 

@@ -1,0 +1,269 @@
+//! Following the log: proposals and commits in the order that everybody sees.
+
+use std::time::Duration;
+
+use mls::wire::Proposal;
+use mls::{Action, Processed};
+use sframe_bridge::Now;
+use sfu_sim::protocol::{
+    ChangeId, ChangeKind, DeliveryRequest, EntryKind, LogEntry, PendingChange,
+};
+
+use super::membership::{EpochChanges, call_member};
+use super::requests::Purpose;
+use super::status::{SessionEvent, Status};
+use super::{Moment, Output, Session, SessionError};
+
+impl Session {
+    /// An entry that was appended just now, or a part of the log.
+    pub(super) fn entry(&mut self, entry: LogEntry, moment: Moment) {
+        if entry.kind == EntryKind::Commit
+            && let Some(group) = self.take_external(&entry.message)
+        {
+            self.begin(group, moment);
+            return;
+        }
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        if !membership.hold(entry) {
+            self.resync();
+            return;
+        }
+        self.apply_held(moment);
+    }
+
+    pub(super) fn log(&mut self, entries: Vec<LogEntry>, head: u64, more: bool, moment: Moment) {
+        let asked_again = entries.last().map(|entry| entry.epoch);
+        for entry in entries {
+            self.entry(entry, moment);
+        }
+        let Some(epoch) = self.epoch() else {
+            return;
+        };
+        if let Some(since_epoch) = asked_again.filter(|_| more) {
+            self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch });
+        } else if epoch < head && matches!(self.status, Status::CatchingUp { .. }) {
+            // The log was replayed to its end and does not lead to the head.
+            self.resync();
+        } else if matches!(self.status, Status::CatchingUp { .. }) {
+            self.set_status(Status::Member { epoch });
+        }
+    }
+
+    /// Applies what is held and belongs to the group's epoch, and asks for what is missing.
+    pub(super) fn apply_held(&mut self, moment: Moment) {
+        if self.status == Status::Resyncing {
+            return;
+        }
+        while let Some(entry) = self.membership.as_mut().and_then(|m| m.next_held()) {
+            match entry.kind {
+                EntryKind::Proposal => self.apply_proposal(&entry, moment),
+                EntryKind::Commit => self.apply_commit(&entry, moment),
+            }
+            if self.status == Status::Resyncing {
+                return;
+            }
+        }
+        let missing = self.membership.as_ref().filter(|m| !m.held.is_empty()).map(|m| m.epoch());
+        if let Some(since_epoch) = missing
+            && !self.requests.awaits(Purpose::Log)
+        {
+            self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch });
+        }
+    }
+
+    fn apply_proposal(&mut self, entry: &LogEntry, moment: Moment) {
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        match membership.group.process(&entry.message, moment.unix) {
+            Ok(Processed::Proposal(received)) => {
+                if let Proposal::Remove(remove) = &received.proposal {
+                    membership.referenced(remove.removed.0);
+                }
+            }
+            Ok(_) => self.ignored("expected a proposal in the log"),
+            Err(error) => self.ignored(&format!("a proposal in the log: {error}")),
+        }
+    }
+
+    fn apply_commit(&mut self, entry: &LogEntry, moment: Moment) {
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        let change = if let Some(pending) = membership.take_own_commit(&entry.message) {
+            match membership.group.confirm(pending) {
+                Ok(change) => change,
+                Err(error) => {
+                    self.ignored(&format!("our own commit: {error}"));
+                    self.resync();
+                    return;
+                }
+            }
+        } else {
+            match membership.group.process(&entry.message, moment.unix) {
+                Ok(Processed::Commit(staged)) => {
+                    let removed: Vec<_> =
+                        staged.changes().removed.iter().map(|member| member.leaf.0).collect();
+                    let by = staged.changes().committer.leaf.0;
+                    let alarm = membership
+                        .check_commit(&self.config.committer, by, &removed, moment.now)
+                        .err();
+                    if staged.changes().self_removed {
+                        self.removed();
+                        return;
+                    }
+                    let merged = membership.group.merge(*staged);
+                    if let Some(alarm) = alarm {
+                        self.event(SessionEvent::Alarm(alarm));
+                    }
+                    match merged {
+                        Ok(change) => change,
+                        Err(error) => {
+                            self.ignored(&format!("a commit: {error}"));
+                            self.resync();
+                            return;
+                        }
+                    }
+                }
+                Ok(_) => {
+                    self.ignored("expected a commit in the log");
+                    return;
+                }
+                Err(error) => {
+                    self.commit_failed(entry, &error);
+                    return;
+                }
+            }
+        };
+        let changes = &change.changes;
+        let only_added = changes.removed.is_empty() && !changes.added.is_empty();
+        let announced = EpochChanges {
+            added: changes.added.iter().map(call_member).collect(),
+            removed: changes.removed.iter().map(call_member).collect(),
+        };
+        if let Some(membership) = &mut self.membership {
+            membership.advanced(only_added, moment.now);
+        }
+        self.announce_epoch(&announced);
+    }
+
+    /// What fails alike for everybody is no commit, and the next one of the epoch counts. What fails
+    /// here only must not lead to another commit, or the call would fork.
+    fn commit_failed(&mut self, entry: &LogEntry, error: &mls::ProcessError) {
+        self.ignored(&format!("a commit: {error}"));
+        let own = matches!(error, mls::ProcessError::OwnMessage);
+        if own || error.action() == Action::Resync {
+            let report = error.to_string().into_bytes().into();
+            let epoch = entry.epoch;
+            self.ask(Purpose::Note, DeliveryRequest::ReportFailure { epoch, report });
+            self.resync();
+        }
+    }
+
+    /// A commit removed this member. If the server took it for gone, it asks to be let in again;
+    /// whom a moderator removed, the server refuses.
+    fn removed(&mut self) {
+        self.end(Status::Removed);
+    }
+
+    /// The group is in an epoch: the media keys get it, the others hear that it is live.
+    pub(super) fn announce_epoch(&mut self, changes: &EpochChanges) {
+        let Some(membership) = &self.membership else {
+            return;
+        };
+        let length = self.config.parameters.suite.key_length();
+        let epoch = membership.epoch();
+        let roster = membership.roster();
+        match membership.media_epoch(length, changes) {
+            Ok(media) => self.outputs.push_back(Output::Install(Box::new(media))),
+            Err(error) => {
+                let reason = SessionError::from(error).to_string();
+                self.end(Status::Failed { reason });
+                return;
+            }
+        }
+        self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
+        let names = |members: &[super::CallMember]| {
+            members.iter().map(|member| member.identity.clone()).collect()
+        };
+        self.event(SessionEvent::EpochBegan {
+            epoch,
+            roster,
+            added: names(&changes.added),
+            removed: names(&changes.removed),
+        });
+        if !matches!(self.status, Status::CatchingUp { .. }) {
+            self.set_status(Status::Member { epoch });
+        }
+    }
+
+    pub(super) fn pending_changed(
+        &mut self,
+        added: &[PendingChange],
+        resolved: &[ChangeId],
+        now: Now,
+    ) {
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        let mut events = Vec::new();
+        for change in resolved {
+            if membership.resolve_pending(*change) {
+                events.push(SessionEvent::RemovalResolved { change: *change });
+            }
+        }
+        for change in added {
+            membership.add_pending(change, now);
+            if let ChangeKind::Remove { identity, reason, .. } = &change.kind {
+                events.push(SessionEvent::RemovalPending {
+                    change: change.id,
+                    identity: identity.clone(),
+                    reason: *reason,
+                    age: Duration::from_millis(change.age_ms),
+                });
+            }
+        }
+        self.outputs.extend(events.into_iter().map(Output::Event));
+    }
+
+    /// Commits everything that waits.
+    pub(super) fn commit(&mut self, moment: Moment) {
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        let invite = self.config.invite.as_ref();
+        let submission = match membership.build_commit(&mut *self.rng, moment, invite) {
+            Ok(submission) => submission,
+            Err(error) => {
+                // A key package that breaks a rule must not keep somebody else in the call.
+                membership.drop_adds();
+                membership.commit_refused(moment.now + Duration::from_millis(100));
+                self.ignored(&format!("a commit of ours: {error}"));
+                return;
+            }
+        };
+        let request = DeliveryRequest::Submit {
+            proposals: Vec::new(),
+            commit: submission.commit.into(),
+            welcome: submission.welcome.map(Into::into),
+            group_info: submission.group_info.into(),
+        };
+        self.ask(Purpose::Submit, request);
+    }
+
+    pub(super) fn submit_refused(&mut self, until: Now) {
+        if self.status == Status::Resyncing {
+            // The external commit lost its race: once more, from the state that won.
+            self.resync();
+        } else if let Some(membership) = &mut self.membership {
+            membership.commit_refused(until);
+        }
+    }
+
+    fn ignored(&mut self, reason: &str) {
+        tracing::warn!(reason, "ignored a message of the group");
+        self.event(SessionEvent::Ignored { reason: reason.to_owned() });
+    }
+}

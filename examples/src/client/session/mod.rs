@@ -1,0 +1,465 @@
+//! The key management of one participant, sans-IO: messages of the server and the time go in;
+//! messages, epochs and events come out.
+//!
+//! After every call drain [`Session::poll_output`], in order: an epoch is to be in the media keys
+//! before its acknowledgement goes out. Then set a timer for [`Session::next_deadline`].
+//!
+//! The session never sends or opens media. Without an epoch in the media keys nothing can be sent
+//! and nothing is shown, whatever state the session is in.
+
+mod apply;
+mod joining;
+mod membership;
+mod requests;
+mod status;
+mod trust;
+
+pub use status::{CallMember, SessionEvent, Status};
+pub use trust::{Invite, NamedMembers};
+
+use std::collections::VecDeque;
+
+use mls::UnixTime;
+use mls::crypto::CryptoRng;
+use sframe_bridge::committer::{Committer, Decision};
+use sframe_bridge::verification::LongCode;
+use sframe_bridge::{BaseKey, CallParameters, Epoch, Now, ParameterFloor, crypto};
+use sfu_sim::protocol::{
+    ClientMessage, CloseReason, DeliveryEvent, DeliveryRequest, GroupSummary, Identity, Refusal,
+    RefusalCode, ServerBody, ServerMessage, SessionEvent as ServerSession,
+};
+
+use self::joining::Way;
+use self::membership::Membership;
+use self::requests::{Purpose, Requests};
+
+/// The time, on both clocks that the protocols use.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Since an origin of the application's.
+    pub now: Now,
+    /// Since 1970, for lifetimes.
+    pub unix: UnixTime,
+}
+
+/// Who takes part, and what it accepts.
+pub struct SessionConfig {
+    /// Its name; the token says the same.
+    pub identity: Identity,
+    /// The parameters of a call that it creates.
+    pub parameters: CallParameters,
+    /// The least that it accepts of a call that it joins.
+    pub floor: ParameterFloor,
+    /// The secret of the invite link, if the call has one.
+    pub invite: Option<Invite>,
+    /// Who commits when.
+    pub committer: Committer,
+}
+
+impl SessionConfig {
+    /// A participant of this name with default parameters.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            parameters: CallParameters::default(),
+            floor: ParameterFloor::default(),
+            invite: None,
+            committer: Committer::default(),
+        }
+    }
+}
+
+/// Why the session cannot do something. None of them leaves it half changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// MLS: the client could not be made, or a key package.
+    #[error("the keys could not be made: {0}")]
+    Client(#[from] mls::ClientError),
+    /// MLS: joining failed.
+    #[error("joining failed: {0}")]
+    Join(#[from] mls::JoinError),
+    /// MLS: a commit could not be built.
+    #[error("a commit could not be built: {0}")]
+    Commit(#[from] mls::CommitError),
+    /// MLS: a secret could not be exported.
+    #[error("the group gave no secret: {0}")]
+    Export(#[from] mls::ExportError),
+    /// The media keys did not take an epoch.
+    #[error("the media keys did not take the epoch: {0}")]
+    Epoch(#[from] sframe_bridge::EpochError),
+    /// The call's parameters are not acceptable.
+    #[error("the call's parameters are not acceptable: {0}")]
+    Parameters(#[from] sframe_bridge::ParametersError),
+    /// The suite is not supported here.
+    #[error("the call's cipher suite is not supported here")]
+    Suite,
+    /// Only a member can do that.
+    #[error("only a member of the call can do that")]
+    NotAMember,
+    /// Nobody of this name is in the call.
+    #[error("{0} is not in the call")]
+    Unknown(Identity),
+}
+
+/// What the application has to do, in this order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this to the server.
+    Send(ClientMessage),
+    /// A membership begins: make new media keys with these parameters. The former ones, if any, are
+    /// to be closed.
+    Begin(CallParameters),
+    /// Install this epoch in the media keys.
+    Install(Box<Epoch>),
+    /// A member has the receive keys of an epoch.
+    PeerReady {
+        /// Its leaf.
+        leaf: u32,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The membership is over: close the media keys.
+    End,
+    /// Something to know.
+    Event(SessionEvent),
+}
+
+/// The key management of one participant.
+pub struct Session {
+    config: SessionConfig,
+    client: mls::Client,
+    rng: Box<dyn CryptoRng + Send>,
+    requests: Requests,
+    connected: bool,
+    way: Way,
+    membership: Option<Membership>,
+    outputs: VecDeque<Output>,
+    status: Status,
+}
+
+impl Session {
+    /// A participant that is not connected yet, with a fresh signature key.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`] if the keys cannot be made.
+    pub fn new(
+        config: SessionConfig,
+        mut rng: Box<dyn CryptoRng + Send>,
+    ) -> Result<Self, SessionError> {
+        let client = joining::make_client(&config, &mut *rng)?;
+        Ok(Self {
+            config,
+            client,
+            rng,
+            requests: Requests::default(),
+            connected: false,
+            way: Way::Idle,
+            membership: None,
+            outputs: VecDeque::new(),
+            status: Status::Offline,
+        })
+    }
+
+    /// What the session is doing.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// The group's epoch here.
+    pub fn epoch(&self) -> Option<u64> {
+        self.membership.as_ref().map(Membership::epoch)
+    }
+
+    /// One's own leaf.
+    pub fn own_leaf(&self) -> Option<u32> {
+        self.membership.as_ref().map(Membership::own_leaf)
+    }
+
+    /// Who is in the call, as the group says.
+    pub fn roster(&self) -> Vec<CallMember> {
+        self.membership.as_ref().map(Membership::roster).unwrap_or_default()
+    }
+
+    /// The code to compare with another member, and the epoch that it belongs to.
+    pub fn verification_code(&self) -> Option<LongCode> {
+        let suite = crypto::default_provider().suite(self.config.parameters.suite)?;
+        self.membership.as_ref()?.verification_code(suite.kdf)
+    }
+
+    /// The epoch's base key once more. For the audit of a run, which tries whether those who left
+    /// can open what came later; media keys get theirs with [`Output::Install`].
+    pub fn base_key_for_audit(&self) -> Option<BaseKey> {
+        let length = self.config.parameters.suite.key_length();
+        self.membership.as_ref()?.base_key(length).ok()
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Session::handle_timeout`] is due.
+    pub fn next_deadline(&self, now: Now) -> Option<Now> {
+        if !self.may_commit() {
+            return None;
+        }
+        match self.membership.as_ref()?.decide(&self.config.committer, now) {
+            Decision::Commit { .. } => Some(now),
+            Decision::Wait { until } => Some(until),
+            Decision::Abstain => None,
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, moment: Moment) {
+        if !self.may_commit() {
+            return;
+        }
+        let committer = self.config.committer;
+        let decision = self.membership.as_ref().map(|m| m.decide(&committer, moment.now));
+        if let Some(Decision::Commit { .. }) = decision {
+            self.commit(moment);
+        }
+    }
+
+    /// The connection to the server is gone.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+        self.requests.forget_all();
+        if !self.status.is_over() {
+            self.set_status(Status::Offline);
+        }
+    }
+
+    /// Takes in a message of the server. Media messages are not for the session and are ignored.
+    pub fn handle_message(&mut self, message: ServerMessage, moment: Moment) {
+        let purpose = message.re.and_then(|id| self.requests.answered(id));
+        match message.body {
+            ServerBody::Session(ServerSession::Welcome { .. }) => {
+                self.connected = true;
+                self.set_status(Status::Connected);
+            }
+            ServerBody::Session(ServerSession::Refused(refusal)) => {
+                self.refused(purpose, refusal, moment);
+            }
+            ServerBody::Session(ServerSession::Done) => {
+                if purpose == Some(Purpose::Leave) {
+                    self.end(Status::Left);
+                }
+            }
+            ServerBody::Session(ServerSession::Closing { reason, .. }) => self.closing(reason),
+            ServerBody::Delivery(event) => self.delivery(event, moment),
+            ServerBody::Session(_) | ServerBody::Media(_) => {}
+        }
+    }
+
+    /// Says goodbye: the server stops this participant's media at once and has it removed.
+    pub fn leave(&mut self) {
+        if self.connected && !self.status.is_over() {
+            self.ask(Purpose::Leave, DeliveryRequest::Leave);
+        } else {
+            self.end(Status::Left);
+        }
+    }
+
+    /// Proposes to remove a member; the server lets moderators do so.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError::NotAMember`] and [`SessionError::Unknown`], or MLS's.
+    pub fn remove(&mut self, identity: &Identity) -> Result<(), SessionError> {
+        let membership = self.membership.as_mut().ok_or(SessionError::NotAMember)?;
+        let leaf =
+            membership.leaf_of(identity).ok_or_else(|| SessionError::Unknown(identity.clone()))?;
+        let proposal =
+            membership.group.propose_remove(mls::LeafIndex(leaf), &mut *self.rng)?.message.into();
+        self.ask(Purpose::Propose, DeliveryRequest::Propose { proposal });
+        Ok(())
+    }
+
+    /// Asks for a new epoch, because a counter of the media keys runs low.
+    pub fn want_new_epoch(&mut self, now: Now) {
+        if let Some(membership) = &mut self.membership {
+            membership.want_new_epoch(now);
+        }
+    }
+
+    /// The media keys did not take the epoch: the membership cannot go on.
+    pub fn install_failed(&mut self, error: sframe_bridge::EpochError) {
+        self.end(Status::Failed { reason: SessionError::from(error).to_string() });
+    }
+
+    fn closing(&mut self, reason: CloseReason) {
+        let over = match reason {
+            CloseReason::Removed => Status::Removed,
+            CloseReason::Replaced => {
+                Status::Failed { reason: "the same participant has connected elsewhere".to_owned() }
+            }
+            // The client may come back.
+            _ => return,
+        };
+        if !self.status.is_over() {
+            self.end(over);
+        }
+    }
+
+    fn delivery(&mut self, event: DeliveryEvent, moment: Moment) {
+        if self.status.is_over() {
+            return;
+        }
+        match event {
+            DeliveryEvent::State { group, leaf, create } => {
+                self.call_stands(group, leaf, create, moment);
+            }
+            DeliveryEvent::Created { group } => self.created(&group, moment),
+            DeliveryEvent::Welcome { epoch, welcome } => self.welcomed(epoch, welcome),
+            DeliveryEvent::Tree { ratchet_tree, .. } => self.tree_came(&ratchet_tree, moment),
+            DeliveryEvent::GroupInfo { group_info, ratchet_tree, .. } => {
+                self.group_info_came(&group_info, &ratchet_tree, moment);
+            }
+            DeliveryEvent::Entry { entry } => self.entry(entry, moment),
+            DeliveryEvent::Log { entries, head, more } => self.log(entries, head, more, moment),
+            DeliveryEvent::PendingChanged { added, resolved } => {
+                self.pending_changed(&added, &resolved, moment.now);
+            }
+            DeliveryEvent::Acknowledged { epoch, leaves } => {
+                if let Some(membership) = &mut self.membership {
+                    membership.acknowledge(epoch, &leaves);
+                    let own = membership.own_leaf();
+                    self.outputs.extend(
+                        leaves
+                            .into_iter()
+                            .filter(|leaf| *leaf != own)
+                            .map(|leaf| Output::PeerReady { leaf, epoch }),
+                    );
+                }
+            }
+            DeliveryEvent::Appended { .. }
+            | DeliveryEvent::Heartbeats { .. }
+            | DeliveryEvent::FailureReported { .. } => {}
+        }
+        self.handle_timeout(moment);
+    }
+
+    /// How the call stands for this client, after connecting and when that changes.
+    fn call_stands(
+        &mut self,
+        group: Option<GroupSummary>,
+        leaf: Option<u32>,
+        create: bool,
+        moment: Moment,
+    ) {
+        if let Some(membership) = &mut self.membership {
+            let same = group
+                .as_ref()
+                .is_some_and(|group| group.group_id[..] == *membership.group.id().as_bytes());
+            if same && leaf.is_some() {
+                let epoch = membership.epoch();
+                membership.clear_pending();
+                self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
+                self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch: epoch });
+                self.set_status(Status::CatchingUp { epoch });
+                return;
+            }
+            // The server had it removed, or closed the group: what it had is worth nothing now.
+            self.forget_membership();
+        }
+        match (group, create) {
+            (_, true) => self.create(moment),
+            (Some(_), false) => self.join(moment),
+            (None, false) => {
+                self.way = Way::Idle;
+                self.set_status(Status::WaitingForGroup);
+            }
+        }
+    }
+
+    fn refused(&mut self, purpose: Option<Purpose>, refusal: Refusal, moment: Moment) {
+        tracing::debug!(?purpose, code = ?refusal.code, "refused: {}", refusal.message);
+        let later = |millis| moment.now + std::time::Duration::from_millis(millis);
+        match (purpose, &refusal.code) {
+            // The winner's entry has come before this refusal, and the group has moved on with it.
+            (Some(Purpose::Submit), RefusalCode::StaleEpoch { .. }) => {
+                self.submit_refused(later(0));
+                return;
+            }
+            (Some(Purpose::Submit), RefusalCode::RateLimited { retry_after_ms }) => {
+                self.submit_refused(later(*retry_after_ms));
+            }
+            (Some(Purpose::Submit), _) => self.submit_refused(later(200)),
+            (Some(Purpose::Create), _) => {
+                self.way = Way::Idle;
+                self.set_status(Status::WaitingForGroup);
+            }
+            (Some(Purpose::Join), RefusalCode::NoGroup) => {
+                self.way = Way::Idle;
+                self.set_status(Status::WaitingForGroup);
+            }
+            (Some(Purpose::Join), _) => {
+                let reason = format!("the server does not let us join: {}", refusal.message);
+                self.end(Status::Failed { reason });
+            }
+            (Some(Purpose::Tree), _) => self.join(moment),
+            (Some(Purpose::Log), RefusalCode::LogTruncated { .. }) => self.resync(),
+            (Some(Purpose::GroupInfo), _) => {
+                self.forget_membership();
+                self.join(moment);
+            }
+            (
+                None,
+                RefusalCode::BadToken | RefusalCode::ExpiredToken | RefusalCode::UnknownRoom,
+            )
+            | (None, RefusalCode::RoomFull | RefusalCode::TooManyRooms) => {
+                let reason = format!("the server refuses us: {}", refusal.message);
+                self.end(Status::Failed { reason });
+            }
+            // Without the server's help the call goes on for the others, and this one has gone.
+            (Some(Purpose::Leave), _) => self.end(Status::Left),
+            _ => {}
+        }
+        self.event(SessionEvent::Refused(refusal));
+    }
+
+    fn may_commit(&self) -> bool {
+        self.connected && matches!(self.status, Status::Member { .. })
+    }
+
+    fn ask(&mut self, purpose: Purpose, body: DeliveryRequest) {
+        let message = self.requests.ask(purpose, body);
+        self.outputs.push_back(Output::Send(message));
+    }
+
+    fn event(&mut self, event: SessionEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn set_status(&mut self, status: Status) {
+        if self.status != status {
+            self.status = status.clone();
+            self.event(SessionEvent::StatusChanged(status));
+        }
+    }
+
+    fn forget_membership(&mut self) {
+        self.way = Way::Idle;
+        if self.membership.take().is_some() {
+            self.outputs.push_back(Output::End);
+        }
+    }
+
+    fn end(&mut self, status: Status) {
+        self.forget_membership();
+        self.set_status(status);
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("identity", &self.config.identity)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! What a session is doing, in words, and what it tells.
+
+use std::fmt;
+
+use sframe_bridge::committer::CommitAlarm;
+use sfu_sim::protocol::{ChangeId, Identity, Refusal, RemovalReason};
+use std::time::Duration;
+
+/// What a session is doing. Its `Display` is a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// Not connected to the server.
+    Offline,
+    /// Connected; the server has not said yet how the call stands.
+    Connected,
+    /// The call has no group and somebody else is to make it.
+    WaitingForGroup,
+    /// Makes the call's group.
+    Creating,
+    /// Has asked to be let in.
+    Joining,
+    /// Is a member.
+    Member {
+        /// The group's epoch here.
+        epoch: u64,
+    },
+    /// Replays from the log what it missed.
+    CatchingUp {
+        /// The group's epoch here.
+        epoch: u64,
+    },
+    /// Lost step with the group and comes back by an external commit.
+    Resyncing,
+    /// Has said goodbye.
+    Left,
+    /// Was removed by a moderator.
+    Removed,
+    /// Cannot go on.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Status {
+    /// Whether the session is over for good.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Left | Self::Removed | Self::Failed { .. })
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offline => f.write_str("not connected to the server"),
+            Self::Connected => f.write_str("connected, asking how the call stands"),
+            Self::WaitingForGroup => {
+                f.write_str("waiting for the first participant to set up the encryption")
+            }
+            Self::Creating => f.write_str("setting up the call's encryption"),
+            Self::Joining => f.write_str("waiting for a member to let us in"),
+            Self::Member { epoch } => write!(f, "in the call, epoch {epoch}"),
+            Self::CatchingUp { epoch } => {
+                write!(f, "in the call, epoch {epoch}, catching up with what was missed")
+            }
+            Self::Resyncing => f.write_str("out of step with the others, getting fresh keys"),
+            Self::Left => f.write_str("left the call"),
+            Self::Removed => f.write_str("removed from the call by a moderator"),
+            Self::Failed { reason } => write!(f, "cannot go on: {reason}"),
+        }
+    }
+}
+
+/// A member of the call as the group says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallMember {
+    /// Its leaf.
+    pub leaf: u32,
+    /// Who it is, from its credential.
+    pub identity: Identity,
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The session does something else than before.
+    StatusChanged(Status),
+    /// The group is in another epoch.
+    EpochBegan {
+        /// The epoch.
+        epoch: u64,
+        /// Who is in it.
+        roster: Vec<CallMember>,
+        /// Who came with it. Empty for the epoch that this member joined with.
+        added: Vec<Identity>,
+        /// Who went with it.
+        removed: Vec<Identity>,
+    },
+    /// The delivery service holds a removal.
+    RemovalPending {
+        /// Its number.
+        change: ChangeId,
+        /// Who is to go.
+        identity: Identity,
+        /// Why.
+        reason: RemovalReason,
+        /// How long it had been pending when the server said so.
+        age: Duration,
+    },
+    /// A removal is done, or was taken back because the member returned in time.
+    RemovalResolved {
+        /// Its number.
+        change: ChangeId,
+    },
+    /// A commit came in that the delivery service should have refused.
+    Alarm(CommitAlarm),
+    /// The server refused something.
+    Refused(Refusal),
+    /// A message of the group could not be used.
+    Ignored {
+        /// Why.
+        reason: String,
+    },
+}
