@@ -3,3 +3,4 @@
 pub mod client;
 pub mod media;
 pub mod scenario;
+pub mod view;

@@ -1,5 +1,20 @@
 //! A client of a call: signalling, keys and media.
+//!
+//! [`session`] is the key management, sans-IO; [`peer`] and [`tracks`] carry opaque packets over
+//! webrtc-rs; the tasks in between encrypt what is due and open what comes. [`Client`] is the thin
+//! layer that ties them to tokio.
 
+mod driver;
 mod keyframe_requests;
+mod keys;
+mod media;
+pub mod observer;
 pub mod peer;
+mod receive;
+mod send;
+pub mod session;
+pub mod signalling;
 pub mod tracks;
+
+pub use driver::{Client, ClientConfig, ClientError, Ending};
+pub use media::Publication;
