@@ -74,6 +74,8 @@ pub struct Timeline {
     participations: BTreeMap<MemberId, Participation>,
     /// By the delivery service's number of the change.
     removals: BTreeMap<u64, PendingRemoval>,
+    /// Removals that were taken back.
+    withdrawn: BTreeSet<u64>,
     /// By epoch, what its commit changed.
     commits: BTreeMap<u64, BTreeSet<RosterChange>>,
 }
@@ -151,9 +153,15 @@ impl Timeline {
         removal.before_epoch = removal.before_epoch.min(current_epoch);
     }
 
-    /// The delivery service took a removal back, because the member came back in time.
-    pub fn removal_withdrawn(&mut self, change: u64) {
-        self.removals.remove(&change);
+    /// A removal is no longer pending. If no commit has carried it out, the delivery service took it
+    /// back, because the member came back in time.
+    pub fn removal_resolved(&mut self, change: u64) {
+        let Some(removal) = self.removals.get(&change) else {
+            return;
+        };
+        if self.removed_in(&removal.name, removal.before_epoch).is_none() {
+            self.withdrawn.insert(change);
+        }
     }
 
     /// A member crashed.
@@ -173,7 +181,12 @@ impl Timeline {
 
     /// All removals in order, with the time until the last remaining sender switched.
     pub fn removals(&self) -> Vec<Removal> {
-        let mut removals: Vec<_> = self.removals.values().map(|r| self.removal(r)).collect();
+        let mut removals: Vec<_> = self
+            .removals
+            .iter()
+            .filter(|(change, _)| !self.withdrawn.contains(change))
+            .map(|(_, removal)| self.removal(removal))
+            .collect();
         removals.sort_by_key(|removal| removal.at);
         removals
     }
@@ -321,6 +334,12 @@ mod tests {
         assert_eq!(timeline.crash_detection(), [ms(2000)]);
         assert_eq!(timeline.roster_changes(), 3);
         assert_eq!(timeline.epochs(), 3);
+
+        // A removal that is resolved after its commit stays; one without a commit was taken back.
+        timeline.removal_resolved(7);
+        timeline.removal_pending(9, "carol", RemovalReason::Gone, ms(4200), 5);
+        timeline.removal_resolved(9);
+        assert_eq!(timeline.removals().len(), 2);
 
         timeline.video_opened(MemberId(4), ms(2400));
         timeline.video_opened(MemberId(4), ms(2500));
