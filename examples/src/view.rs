@@ -132,7 +132,7 @@ impl Observer for View {
             }
             SessionEvent::Refused(refusal) => say(&format!("refused: {}", refusal.message)),
             SessionEvent::Ignored { reason } => say(&format!("ignored: {reason}")),
-            SessionEvent::RemovalResolved { .. } => {}
+            SessionEvent::ChangeResolved { .. } => {}
         }
     }
 

@@ -118,7 +118,7 @@ impl Observer for Watcher {
                 let epoch = pages.epoch;
                 pages.timeline.removal_pending(change.0, identity.as_str(), *reason, at, epoch);
             }
-            SessionEvent::RemovalResolved { change } => {
+            SessionEvent::ChangeResolved { change } => {
                 pages.timeline.removal_resolved(change.0);
             }
             SessionEvent::Alarm(alarm) => {

@@ -272,6 +272,15 @@ impl Ledger {
                 None => {
                     counts.sent += 1;
                     counts.lost_in_transport += 1;
+                    tracing::info!(
+                        from = self.name(stream.sender),
+                        to = self.name(receiver),
+                        kind = ?stream.kind,
+                        at = ?frame.at,
+                        since_first = index - first,
+                        until_end = ?certain.saturating_sub(frame.at),
+                        "a frame was lost in transport"
+                    );
                 }
                 Some(Receipt::Opened { hash, waited }) => {
                     counts.sent += 1;

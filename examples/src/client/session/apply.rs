@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use mls::wire::Proposal;
-use mls::{Action, Processed};
+use mls::{Action, Changes, Processed};
 use sframe_bridge::Now;
 use sfu_sim::protocol::{
     ChangeId, ChangeKind, DeliveryRequest, EntryKind, LogEntry, PendingChange,
 };
 
-use super::membership::{EpochChanges, call_member};
+use super::membership::call_member;
 use super::requests::Purpose;
 use super::status::{SessionEvent, Status};
 use super::{Moment, Output, Session, SessionError};
@@ -23,14 +23,11 @@ impl Session {
             self.begin(group, moment);
             return;
         }
-        let Some(membership) = &mut self.membership else {
-            return;
-        };
-        if !membership.hold(entry) {
+        if self.notices.hold(entry) {
+            self.apply_held(moment);
+        } else if self.membership.is_some() {
             self.resync();
-            return;
         }
-        self.apply_held(moment);
     }
 
     pub(super) fn log(&mut self, entries: Vec<LogEntry>, head: u64, more: bool, moment: Moment) {
@@ -56,7 +53,7 @@ impl Session {
         if self.status == Status::Resyncing {
             return;
         }
-        while let Some(entry) = self.membership.as_mut().and_then(|m| m.next_held()) {
+        while let Some(entry) = self.epoch().and_then(|epoch| self.notices.next_held(epoch)) {
             match entry.kind {
                 EntryKind::Proposal => self.apply_proposal(&entry, moment),
                 EntryKind::Commit => self.apply_commit(&entry, moment),
@@ -65,8 +62,8 @@ impl Session {
                 return;
             }
         }
-        let missing = self.membership.as_ref().filter(|m| !m.held.is_empty()).map(|m| m.epoch());
-        if let Some(since_epoch) = missing
+        if let Some(since_epoch) = self.epoch()
+            && self.notices.holds_entries()
             && !self.requests.awaits(Purpose::Log)
         {
             self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch });
@@ -108,7 +105,13 @@ impl Session {
                         staged.changes().removed.iter().map(|member| member.leaf.0).collect();
                     let by = staged.changes().committer.leaf.0;
                     let alarm = membership
-                        .check_commit(&self.config.committer, by, &removed, moment.now)
+                        .check_commit(
+                            &self.config.committer,
+                            &self.notices,
+                            by,
+                            &removed,
+                            moment.now,
+                        )
                         .err();
                     if staged.changes().self_removed {
                         self.removed();
@@ -137,16 +140,13 @@ impl Session {
                 }
             }
         };
-        let changes = &change.changes;
-        let only_added = changes.removed.is_empty() && !changes.added.is_empty();
-        let announced = EpochChanges {
-            added: changes.added.iter().map(call_member).collect(),
-            removed: changes.removed.iter().map(call_member).collect(),
-        };
         if let Some(membership) = &mut self.membership {
-            membership.advanced(only_added, moment.now);
+            membership.advanced(&change.changes, moment.now);
+            let removed: Vec<_> = change.changes.removed.iter().map(|m| m.leaf.0).collect();
+            let keys = membership.signature_keys();
+            self.notices.advanced(change.epoch, &keys, &removed);
         }
-        self.announce_epoch(&announced);
+        self.announce_epoch(Some(&change.changes));
     }
 
     /// What fails alike for everybody is no commit, and the next one of the epoch counts. What fails
@@ -168,15 +168,15 @@ impl Session {
         self.end(Status::Removed);
     }
 
-    /// The group is in an epoch: the media keys get it, the others hear that it is live.
-    pub(super) fn announce_epoch(&mut self, changes: &EpochChanges) {
+    /// The group is in an epoch, which this commit began: the media keys get it, the others hear that
+    /// it is live.
+    pub(super) fn announce_epoch(&mut self, changes: Option<&Changes>) {
         let Some(membership) = &self.membership else {
             return;
         };
-        let length = self.config.parameters.suite.key_length();
         let epoch = membership.epoch();
         let roster = membership.roster();
-        match membership.media_epoch(length, changes) {
+        match membership.media_epoch(self.config.parameters.suite, changes) {
             Ok(media) => self.outputs.push_back(Output::Install(Box::new(media))),
             Err(error) => {
                 let reason = SessionError::from(error).to_string();
@@ -185,14 +185,17 @@ impl Session {
             }
         }
         self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
-        let names = |members: &[super::CallMember]| {
-            members.iter().map(|member| member.identity.clone()).collect()
+        // Some may have been quicker.
+        let ready = self.notices.acknowledgements(epoch);
+        self.peers_ready(epoch, ready);
+        let names = |members: &[mls::Member]| {
+            members.iter().map(|member| call_member(member).identity).collect()
         };
         self.event(SessionEvent::EpochBegan {
             epoch,
             roster,
-            added: names(&changes.added),
-            removed: names(&changes.removed),
+            added: changes.map(|changes| names(&changes.added)).unwrap_or_default(),
+            removed: changes.map(|changes| names(&changes.removed)).unwrap_or_default(),
         });
         if !matches!(self.status, Status::CatchingUp { .. }) {
             self.set_status(Status::Member { epoch });
@@ -203,21 +206,22 @@ impl Session {
         &mut self,
         added: &[PendingChange],
         resolved: &[ChangeId],
-        now: Now,
+        moment: Moment,
     ) {
-        let Some(membership) = &mut self.membership else {
-            return;
-        };
-        let mut events = Vec::new();
         for change in resolved {
-            if membership.resolve_pending(*change) {
-                events.push(SessionEvent::RemovalResolved { change: *change });
-            }
+            self.notices.resolve(*change);
+            self.event(SessionEvent::ChangeResolved { change: *change });
         }
         for change in added {
-            membership.add_pending(change, now);
+            let key_package = match &change.kind {
+                ChangeKind::Add { key_package, .. } => {
+                    self.client.read_key_package(key_package, moment.unix).ok()
+                }
+                _ => None,
+            };
+            self.notices.add_change(change, key_package, moment.now);
             if let ChangeKind::Remove { identity, reason, .. } = &change.kind {
-                events.push(SessionEvent::RemovalPending {
+                self.event(SessionEvent::RemovalPending {
                     change: change.id,
                     identity: identity.clone(),
                     reason: *reason,
@@ -225,7 +229,6 @@ impl Session {
                 });
             }
         }
-        self.outputs.extend(events.into_iter().map(Output::Event));
     }
 
     /// Commits everything that waits.
@@ -234,16 +237,17 @@ impl Session {
             return;
         };
         let invite = self.config.invite.as_ref();
-        let submission = match membership.build_commit(&mut *self.rng, moment, invite) {
-            Ok(submission) => submission,
-            Err(error) => {
-                // A key package that breaks a rule must not keep somebody else in the call.
-                membership.drop_adds();
-                membership.commit_refused(moment.now + Duration::from_millis(100));
-                self.ignored(&format!("a commit of ours: {error}"));
-                return;
-            }
-        };
+        let submission =
+            match membership.build_commit(&mut *self.rng, &self.notices, moment, invite) {
+                Ok(submission) => submission,
+                Err(error) => {
+                    // A key package that breaks a rule must not keep somebody else in the call.
+                    self.notices.drop_adds();
+                    membership.commit_refused(moment.now + Duration::from_millis(100));
+                    self.ignored(&format!("a commit of ours: {error}"));
+                    return;
+                }
+            };
         let request = DeliveryRequest::Submit {
             proposals: Vec::new(),
             commit: submission.commit.into(),

@@ -1,5 +1,7 @@
 //! The ways into a call: creating its group, being welcomed, coming back by external commit.
 
+use std::sync::Arc;
+
 use mls::crypto::CryptoRng;
 use mls::wire::{Extensions, RequiredCapabilities};
 use mls::{
@@ -7,10 +9,10 @@ use mls::{
     GroupOptions, HandshakeFormat, HandshakePolicy, Identity, KeyPackageBundle,
     PendingExternalJoin,
 };
-use sframe_bridge::CallParameters;
+use sframe_bridge::{CallParameters, CallRules};
 use sfu_sim::protocol::{Blob, DeliveryRequest, GroupSummary};
 
-use super::membership::{EpochChanges, Membership};
+use super::membership::Membership;
 use super::requests::Purpose;
 use super::status::Status;
 use super::{Moment, Output, Session, SessionConfig, SessionError, trust};
@@ -40,6 +42,7 @@ pub(super) fn make_client(
     let identity =
         Identity::basic(config.identity.as_str(), suite, rng).map_err(mls::ClientError::from)?;
     let mut options = ClientOptions::new(trust::NamedMembers);
+    options.rules = Arc::new(CallRules);
     options.capabilities.extensions.push(trust::parameters_type());
     // The server validates what it orders, and a call has one format.
     options.handshake = HandshakeFormat::Public;
@@ -205,7 +208,6 @@ impl Session {
     /// A membership begins: media keys are made, the first epoch goes in, and the others hear that
     /// it is live.
     pub(super) fn begin(&mut self, group: Group, moment: Moment) {
-        let held = self.membership.take().map(|former| former.held).unwrap_or_default();
         let found = trust::call_parameters(&group.context().extensions, &self.config.floor);
         let parameters = match found {
             Ok(parameters) => parameters,
@@ -218,11 +220,8 @@ impl Session {
         self.way = Way::Idle;
         self.config.parameters = CallParameters::clone(&parameters);
         self.outputs.push_back(Output::Begin(parameters));
-        let mut membership = Membership::new(group, moment.now);
-        membership.held = held;
-        self.membership = Some(membership);
-        let changes = EpochChanges { added: Vec::new(), removed: Vec::new() };
-        self.announce_epoch(&changes);
+        self.membership = Some(Membership::new(group, moment.now));
+        self.announce_epoch(None);
         self.apply_held(moment);
     }
 }

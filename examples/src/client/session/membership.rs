@@ -1,37 +1,23 @@
-//! A member's view of the group: what waits, who acknowledged, and the commits of its own.
+//! A member's group: its epochs, and the commits of its own.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
-use mls::{Group, GroupInfoOptions, KeyPackage, LeafIndex, PendingCommit};
+use mls::{Changes, Group, GroupInfoOptions, LeafIndex, PendingCommit};
 use sframe_bridge::committer::{
     ChangeKind, CommitAlarm, Committer, Decision, Member, PendingChange, View,
 };
 use sframe_bridge::verification::{LongCode, RosterEntry, VerificationInput};
-use sframe_bridge::{BASE_KEY_LABEL, BaseKey, Epoch, EpochError, Now, crypto};
-use sfu_sim::protocol::{self, ChangeId, Identity, LogEntry};
+use sframe_bridge::{BASE_KEY_LABEL, BaseKey, CipherSuite, Epoch, EpochError, Now, crypto};
+use sfu_sim::protocol::Identity;
 
+use super::notices::Notices;
 use super::status::CallMember;
 use super::trust;
 use super::{Moment, SessionError};
 
-/// Entries that are held until those before them have come.
-const MAX_HELD: usize = 4096;
-
 /// Commits of one's own in one epoch: the second builds on nothing new, but the answer to the first
 /// may have been lost.
 const MAX_OWN_COMMITS: usize = 4;
-
-/// A pending change with what this member needs of it.
-struct Waiting {
-    since: Now,
-    kind: WaitingKind,
-}
-
-enum WaitingKind {
-    Add(Box<KeyPackage>),
-    Remove { leaf: u32 },
-    Proposal,
-}
 
 /// What a commit needs to be submitted.
 pub(super) struct Submission {
@@ -40,41 +26,29 @@ pub(super) struct Submission {
     pub(super) group_info: Vec<u8>,
 }
 
-/// What changed with an epoch.
-pub(super) struct EpochChanges {
-    pub(super) added: Vec<CallMember>,
-    pub(super) removed: Vec<CallMember>,
-}
-
 pub(super) struct Membership {
     pub(super) group: Group,
-    waiting: BTreeMap<ChangeId, Waiting>,
     /// Leaves whose logged Remove proposal this epoch's commit takes by reference.
     referenced: BTreeSet<u32>,
-    acknowledged: BTreeMap<u64, BTreeSet<u32>>,
     began: Now,
     only_added: bool,
     own_commits: Vec<PendingCommit>,
     submitted: Option<Now>,
     hold_off: Option<Now>,
     new_epoch_wanted: Option<Now>,
-    pub(super) held: VecDeque<LogEntry>,
 }
 
 impl Membership {
     pub(super) fn new(group: Group, now: Now) -> Self {
         Self {
             group,
-            waiting: BTreeMap::new(),
             referenced: BTreeSet::new(),
-            acknowledged: BTreeMap::new(),
             began: now,
             only_added: false,
             own_commits: Vec::new(),
             submitted: None,
             hold_off: None,
             new_epoch_wanted: None,
-            held: VecDeque::new(),
         }
     }
 
@@ -101,17 +75,13 @@ impl Membership {
         Ok(BaseKey::new(secret.as_bytes().to_vec()))
     }
 
-    /// The epoch for the media keys.
+    /// The epoch for the media keys; `changes` are those of the commit that began it.
     pub(super) fn media_epoch(
         &self,
-        key_length: usize,
-        changes: &EpochChanges,
+        suite: CipherSuite,
+        changes: Option<&Changes>,
     ) -> Result<Epoch, EpochError> {
-        let leaves = |members: &[CallMember]| members.iter().map(|m| m.leaf).collect();
-        let live = leaves(&self.roster());
-        Ok(Epoch::new(self.epoch(), self.base_key(key_length)?, self.own_leaf(), live)
-            .with_joined(leaves(&changes.added))
-            .with_removed(leaves(&changes.removed)))
+        Epoch::from_group(&self.group, suite, changes)
     }
 
     /// The code that two members compare to know that nobody stands between them.
@@ -138,46 +108,9 @@ impl Membership {
         LongCode::derive(kdf, &input).ok()
     }
 
-    /// Takes in a pending change. An add whose key package cannot be read is left out: the delivery
-    /// service should have refused it.
-    pub(super) fn add_pending(&mut self, change: &protocol::PendingChange, now: Now) {
-        let age = std::time::Duration::from_millis(change.age_ms);
-        let since = Now::from_micros(
-            now.as_micros().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(0)),
-        );
-        let kind = match &change.kind {
-            protocol::ChangeKind::Add { key_package, .. } => {
-                match trust::read_key_package(key_package) {
-                    Some(key_package) => WaitingKind::Add(Box::new(key_package)),
-                    None => return,
-                }
-            }
-            protocol::ChangeKind::Remove { leaf, .. } => WaitingKind::Remove { leaf: *leaf },
-            protocol::ChangeKind::Proposal { .. } => WaitingKind::Proposal,
-        };
-        self.waiting.insert(change.id, Waiting { since, kind });
-    }
-
-    /// Forgets a pending change. Returns whether it was a removal.
-    pub(super) fn resolve_pending(&mut self, change: ChangeId) -> bool {
-        let removed = self.waiting.remove(&change);
-        matches!(removed, Some(Waiting { kind: WaitingKind::Remove { .. }, .. }))
-    }
-
-    /// A connection begins with an empty list.
-    pub(super) fn clear_pending(&mut self) {
-        self.waiting.clear();
-    }
-
     /// A Remove proposal was logged in this epoch.
     pub(super) fn referenced(&mut self, leaf: u32) {
         self.referenced.insert(leaf);
-    }
-
-    pub(super) fn acknowledge(&mut self, epoch: u64, leaves: &[u32]) {
-        if epoch >= self.epoch() && epoch <= self.epoch() + 64 {
-            self.acknowledged.entry(epoch).or_default().extend(leaves);
-        }
     }
 
     /// Asks for a new epoch, because a counter runs low.
@@ -189,27 +122,27 @@ impl Membership {
     pub(super) fn check_commit(
         &self,
         committer: &Committer,
+        notices: &Notices,
         by: u32,
         removed: &[u32],
         now: Now,
     ) -> Result<(), CommitAlarm> {
-        committer.check_commit(by, removed, &self.pending_changes(), now)
+        committer.check_commit(by, removed, &self.pending(notices), now)
     }
 
-    pub(super) fn decide(&self, committer: &Committer, now: Now) -> Decision {
+    pub(super) fn decide(&self, committer: &Committer, notices: &Notices, now: Now) -> Decision {
         if let Some(until) = self.hold_off.filter(|until| now < *until) {
             return Decision::Wait { until };
         }
         let epoch = self.epoch();
-        let acknowledged = self.acknowledged.get(&epoch);
         let own = self.own_leaf();
         let members: Vec<_> = self
             .group
             .roster()
             .map(|member| {
                 let leaf = member.leaf.0;
-                let known = acknowledged.is_some_and(|leaves| leaves.contains(&leaf));
-                Member { leaf, acknowledged: known || leaf == own }
+                let acknowledged = leaf == own || notices.has_acknowledged(epoch, leaf);
+                Member { leaf, acknowledged }
             })
             .collect();
         let view = View {
@@ -218,7 +151,7 @@ impl Membership {
             epoch_began: self.began,
             epoch_only_added: self.only_added,
             members: &members,
-            pending: &self.pending_changes(),
+            pending: &self.pending(notices),
             submitted: self.submitted,
         };
         committer.decide(&view, now)
@@ -228,26 +161,18 @@ impl Membership {
     pub(super) fn build_commit(
         &mut self,
         rng: &mut dyn mls::crypto::CryptoRng,
+        notices: &Notices,
         moment: Moment,
         invite: Option<&trust::Invite>,
     ) -> Result<Submission, SessionError> {
         let mut builder = self.group.commit().welcome_tree(false);
-        let mut leaves = BTreeSet::new();
         let mut adds = false;
-        for waiting in self.waiting.values() {
-            match &waiting.kind {
-                WaitingKind::Add(key_package) => {
-                    builder = builder.add(KeyPackage::clone(key_package));
-                    adds = true;
-                }
-                WaitingKind::Remove { leaf } => {
-                    // Two reasons may stand for one leaf.
-                    if !self.referenced.contains(leaf) && leaves.insert(*leaf) {
-                        builder = builder.remove(LeafIndex(*leaf));
-                    }
-                }
-                WaitingKind::Proposal => {}
-            }
+        for key_package in notices.adds() {
+            builder = builder.add(key_package.clone());
+            adds = true;
+        }
+        for leaf in notices.removes().difference(&self.referenced) {
+            builder = builder.remove(LeafIndex(*leaf));
         }
         if let Some(invite) = invite.filter(|_| adds) {
             builder = builder.psk(invite.source());
@@ -279,59 +204,24 @@ impl Membership {
         self.hold_off = Some(until);
     }
 
-    /// The adds that wait cannot be committed: leave them out.
-    pub(super) fn drop_adds(&mut self) {
-        self.waiting.retain(|_, waiting| !matches!(waiting.kind, WaitingKind::Add(_)));
-    }
-
     /// The group is in another epoch.
-    pub(super) fn advanced(&mut self, only_added: bool, now: Now) {
+    pub(super) fn advanced(&mut self, changes: &Changes, now: Now) {
         self.began = now;
-        self.only_added = only_added;
+        self.only_added = changes.removed.is_empty() && !changes.added.is_empty();
         self.own_commits.clear();
         self.submitted = None;
         self.hold_off = None;
         self.new_epoch_wanted = None;
         self.referenced.clear();
-        let epoch = self.epoch();
-        self.acknowledged = self.acknowledged.split_off(&epoch);
     }
 
-    /// Keeps an entry until those before it have come. Returns false if there are too many.
-    pub(super) fn hold(&mut self, entry: LogEntry) -> bool {
-        if self.held.len() >= MAX_HELD {
-            return false;
-        }
-        if !self.held.iter().any(|held| held.seq == entry.seq) {
-            let place = self.held.partition_point(|held| held.seq < entry.seq);
-            self.held.insert(place, entry);
-        }
-        true
+    /// The signature keys of all members.
+    pub(super) fn signature_keys(&self) -> BTreeSet<Vec<u8>> {
+        self.group.roster().map(|member| member.signature_key.as_bytes().to_vec()).collect()
     }
 
-    /// The next entry held that belongs to the group's epoch; older ones are thrown away.
-    pub(super) fn next_held(&mut self) -> Option<LogEntry> {
-        let epoch = self.epoch();
-        while self.held.front().is_some_and(|entry| entry.epoch < epoch) {
-            self.held.pop_front();
-        }
-        let is_next = self.held.front().is_some_and(|entry| entry.epoch == epoch);
-        if is_next { self.held.pop_front() } else { None }
-    }
-
-    fn pending_changes(&self) -> Vec<PendingChange> {
-        let mut changes: Vec<_> = self
-            .waiting
-            .values()
-            .map(|waiting| PendingChange {
-                since: waiting.since,
-                kind: match &waiting.kind {
-                    WaitingKind::Add(_) => ChangeKind::Add,
-                    WaitingKind::Remove { leaf } => ChangeKind::Remove { leaf: *leaf },
-                    WaitingKind::Proposal => ChangeKind::NewEpoch,
-                },
-            })
-            .collect();
+    fn pending(&self, notices: &Notices) -> Vec<PendingChange> {
+        let mut changes = notices.changes();
         if let Some(since) = self.new_epoch_wanted {
             changes.push(PendingChange { since, kind: ChangeKind::NewEpoch });
         }

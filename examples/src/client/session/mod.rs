@@ -10,6 +10,7 @@
 mod apply;
 mod joining;
 mod membership;
+mod notices;
 mod requests;
 mod status;
 mod trust;
@@ -31,6 +32,7 @@ use sfu_sim::protocol::{
 
 use self::joining::Way;
 use self::membership::Membership;
+use self::notices::Notices;
 use self::requests::{Purpose, Requests};
 
 /// The time, on both clocks that the protocols use.
@@ -134,6 +136,7 @@ pub struct Session {
     connected: bool,
     way: Way,
     membership: Option<Membership>,
+    notices: Notices,
     outputs: VecDeque<Output>,
     status: Status,
 }
@@ -157,6 +160,7 @@ impl Session {
             connected: false,
             way: Way::Idle,
             membership: None,
+            notices: Notices::default(),
             outputs: VecDeque::new(),
             status: Status::Offline,
         })
@@ -205,7 +209,7 @@ impl Session {
         if !self.may_commit() {
             return None;
         }
-        match self.membership.as_ref()?.decide(&self.config.committer, now) {
+        match self.membership.as_ref()?.decide(&self.config.committer, &self.notices, now) {
             Decision::Commit { .. } => Some(now),
             Decision::Wait { until } => Some(until),
             Decision::Abstain => None,
@@ -218,7 +222,8 @@ impl Session {
             return;
         }
         let committer = self.config.committer;
-        let decision = self.membership.as_ref().map(|m| m.decide(&committer, moment.now));
+        let membership = self.membership.as_ref();
+        let decision = membership.map(|m| m.decide(&committer, &self.notices, moment.now));
         if let Some(Decision::Commit { .. }) = decision {
             self.commit(moment);
         }
@@ -322,19 +327,11 @@ impl Session {
             DeliveryEvent::Entry { entry } => self.entry(entry, moment),
             DeliveryEvent::Log { entries, head, more } => self.log(entries, head, more, moment),
             DeliveryEvent::PendingChanged { added, resolved } => {
-                self.pending_changed(&added, &resolved, moment.now);
+                self.pending_changed(&added, &resolved, moment);
             }
             DeliveryEvent::Acknowledged { epoch, leaves } => {
-                if let Some(membership) = &mut self.membership {
-                    membership.acknowledge(epoch, &leaves);
-                    let own = membership.own_leaf();
-                    self.outputs.extend(
-                        leaves
-                            .into_iter()
-                            .filter(|leaf| *leaf != own)
-                            .map(|leaf| Output::PeerReady { leaf, epoch }),
-                    );
-                }
+                self.notices.acknowledge(epoch, &leaves);
+                self.peers_ready(epoch, leaves);
             }
             DeliveryEvent::Appended { .. }
             | DeliveryEvent::Heartbeats { .. }
@@ -351,13 +348,13 @@ impl Session {
         create: bool,
         moment: Moment,
     ) {
-        if let Some(membership) = &mut self.membership {
+        self.notices.clear_changes();
+        if let Some(membership) = &self.membership {
             let same = group
                 .as_ref()
                 .is_some_and(|group| group.group_id[..] == *membership.group.id().as_bytes());
             if same && leaf.is_some() {
                 let epoch = membership.epoch();
-                membership.clear_pending();
                 self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
                 self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch: epoch });
                 self.set_status(Status::CatchingUp { epoch });
@@ -420,6 +417,14 @@ impl Session {
             _ => {}
         }
         self.event(SessionEvent::Refused(refusal));
+    }
+
+    /// Tells the media keys who has the receive keys of an epoch.
+    fn peers_ready(&mut self, epoch: u64, leaves: Vec<u32>) {
+        if let Some(own) = self.own_leaf() {
+            let others = leaves.into_iter().filter(|leaf| *leaf != own);
+            self.outputs.extend(others.map(|leaf| Output::PeerReady { leaf, epoch }));
+        }
     }
 
     fn may_commit(&self) -> bool {

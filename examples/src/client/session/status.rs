@@ -109,8 +109,8 @@ pub enum SessionEvent {
         /// How long it had been pending when the server said so.
         age: Duration,
     },
-    /// A removal is done, or was taken back because the member returned in time.
-    RemovalResolved {
+    /// A pending change is done, or was taken back: a member that was gone returned in time.
+    ChangeResolved {
         /// Its number.
         change: ChangeId,
     },

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use mls::codec::{Decode, Encode};
+use mls::codec::Encode;
 use mls::schedule::Psk;
-use mls::wire::{
-    Credential, Extension, ExtensionType, Extensions, KeyPackage, MlsMessage, MlsMessageBody,
-    PskSource, SignaturePublicKey,
-};
+use mls::wire::{Credential, Extension, ExtensionType, Extensions, PskSource, SignaturePublicKey};
 use mls::{CredentialRejected, CredentialValidator, MemoryPskStore, PskStore, UnixTime};
 use sframe_bridge::{CallParameters, ParameterFloor, ParametersError};
 use sfu_sim::protocol::Identity;
@@ -80,14 +77,6 @@ pub(super) fn identity_of(credential: &Credential) -> Identity {
 
 pub(super) fn encoded(credential: &Credential) -> Vec<u8> {
     credential.to_bytes()
-}
-
-/// The key package in an MLSMessage.
-pub(super) fn read_key_package(message: &[u8]) -> Option<KeyPackage> {
-    match MlsMessage::from_bytes(message).ok()?.0 {
-        MlsMessageBody::KeyPackage(key_package) => Some(*key_package),
-        _ => None,
-    }
 }
 
 /// The type of the GroupContext extension with the call's parameters.

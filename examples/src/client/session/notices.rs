@@ -1,0 +1,229 @@
+//! What the server has said that is not done yet. It may come before this participant is a member:
+//! the server counts it as one from the commit that adds it, the participant from its Welcome on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use mls::KeyPackage;
+use sframe_bridge::Now;
+use sframe_bridge::committer::{ChangeKind, PendingChange};
+use sfu_sim::protocol::{self, ChangeId, LogEntry};
+
+/// Entries that are held until those before them have come.
+const MAX_HELD: usize = 4096;
+
+/// Pending changes that are kept; a call has fewer leaves.
+const MAX_WAITING: usize = 8192;
+
+/// Epochs of which acknowledgements are kept.
+const MAX_EPOCHS: usize = 64;
+
+struct Waiting {
+    since: Now,
+    kind: WaitingKind,
+}
+
+enum WaitingKind {
+    Add(Box<KeyPackage>),
+    Remove { leaf: u32 },
+    Proposal,
+}
+
+/// Pending changes, acknowledgements, and log entries whose turn has not come.
+#[derive(Default)]
+pub(super) struct Notices {
+    waiting: BTreeMap<ChangeId, Waiting>,
+    acknowledged: BTreeMap<u64, BTreeSet<u32>>,
+    held: VecDeque<LogEntry>,
+}
+
+impl Notices {
+    /// A connection begins with an empty list of changes.
+    pub(super) fn clear_changes(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// Takes in a pending change; for an add, `key_package` is the one in it, if it is valid.
+    pub(super) fn add_change(
+        &mut self,
+        change: &protocol::PendingChange,
+        key_package: Option<KeyPackage>,
+        now: Now,
+    ) {
+        let kind = match (&change.kind, key_package) {
+            (protocol::ChangeKind::Add { .. }, Some(key_package)) => {
+                WaitingKind::Add(Box::new(key_package))
+            }
+            // The server should have refused it, and nobody else can add it either.
+            (protocol::ChangeKind::Add { .. }, None) => return,
+            (protocol::ChangeKind::Remove { leaf, .. }, _) => WaitingKind::Remove { leaf: *leaf },
+            (protocol::ChangeKind::Proposal { .. }, _) => WaitingKind::Proposal,
+        };
+        if self.waiting.len() < MAX_WAITING {
+            let age = Duration::from_millis(change.age_ms).as_micros();
+            let age = u64::try_from(age).unwrap_or(u64::MAX);
+            let since = Now::from_micros(now.as_micros().saturating_sub(age));
+            self.waiting.insert(change.id, Waiting { since, kind });
+        }
+    }
+
+    /// Forgets a pending change.
+    pub(super) fn resolve(&mut self, change: ChangeId) {
+        self.waiting.remove(&change);
+    }
+
+    /// Forgets the adds: they cannot be committed.
+    pub(super) fn drop_adds(&mut self) {
+        self.waiting.retain(|_, waiting| !matches!(waiting.kind, WaitingKind::Add(_)));
+    }
+
+    /// The key packages that wait to be added.
+    pub(super) fn adds(&self) -> impl Iterator<Item = &KeyPackage> {
+        self.waiting.values().filter_map(|waiting| match &waiting.kind {
+            WaitingKind::Add(key_package) => Some(&**key_package),
+            _ => None,
+        })
+    }
+
+    /// The leaves that wait to be removed, each once.
+    pub(super) fn removes(&self) -> BTreeSet<u32> {
+        let leaf = |waiting: &Waiting| match waiting.kind {
+            WaitingKind::Remove { leaf } => Some(leaf),
+            _ => None,
+        };
+        self.waiting.values().filter_map(leaf).collect()
+    }
+
+    /// All pending changes for the committer.
+    pub(super) fn changes(&self) -> Vec<PendingChange> {
+        self.waiting
+            .values()
+            .map(|waiting| PendingChange {
+                since: waiting.since,
+                kind: match waiting.kind {
+                    WaitingKind::Add(_) => ChangeKind::Add,
+                    WaitingKind::Remove { leaf } => ChangeKind::Remove { leaf },
+                    WaitingKind::Proposal => ChangeKind::NewEpoch,
+                },
+            })
+            .collect()
+    }
+
+    /// The group is in `epoch`, where these keys sign; its commit removed these leaves. What the
+    /// commit carried out no longer waits: the server says so too, but a moment later.
+    pub(super) fn advanced(&mut self, epoch: u64, keys: &BTreeSet<Vec<u8>>, removed: &[u32]) {
+        self.waiting.retain(|_, waiting| match &waiting.kind {
+            WaitingKind::Add(key_package) => {
+                !keys.contains(key_package.leaf_node.signature_key.as_bytes())
+            }
+            WaitingKind::Remove { leaf } => !removed.contains(leaf),
+            WaitingKind::Proposal => false,
+        });
+        self.acknowledged = self.acknowledged.split_off(&epoch);
+    }
+
+    pub(super) fn acknowledge(&mut self, epoch: u64, leaves: &[u32]) {
+        self.acknowledged.entry(epoch).or_default().extend(leaves);
+        while self.acknowledged.len() > MAX_EPOCHS {
+            self.acknowledged.pop_first();
+        }
+    }
+
+    /// Whether the member at this leaf has acknowledged this epoch.
+    pub(super) fn has_acknowledged(&self, epoch: u64, leaf: u32) -> bool {
+        self.acknowledged.get(&epoch).is_some_and(|leaves| leaves.contains(&leaf))
+    }
+
+    /// Everybody who is known to have acknowledged an epoch.
+    pub(super) fn acknowledgements(&self, epoch: u64) -> Vec<u32> {
+        self.acknowledged.get(&epoch).into_iter().flatten().copied().collect()
+    }
+
+    /// Keeps an entry until those before it have come. Returns false if there are too many.
+    pub(super) fn hold(&mut self, entry: LogEntry) -> bool {
+        if self.held.len() >= MAX_HELD {
+            return false;
+        }
+        let place = self.held.partition_point(|held| held.seq < entry.seq);
+        if self.held.get(place).is_none_or(|held| held.seq != entry.seq) {
+            self.held.insert(place, entry);
+        }
+        true
+    }
+
+    /// The next entry held that belongs to this epoch; older ones are thrown away.
+    pub(super) fn next_held(&mut self, epoch: u64) -> Option<LogEntry> {
+        while self.held.front().is_some_and(|entry| entry.epoch < epoch) {
+            self.held.pop_front();
+        }
+        let is_next = self.held.front().is_some_and(|entry| entry.epoch == epoch);
+        if is_next { self.held.pop_front() } else { None }
+    }
+
+    /// Whether entries of later epochs are held.
+    pub(super) fn holds_entries(&self) -> bool {
+        !self.held.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sfu_sim::protocol::{Blob, EntryKind, Identity, RemovalReason};
+
+    fn entry(seq: u64, epoch: u64) -> LogEntry {
+        let kind = EntryKind::Commit;
+        LogEntry { seq, epoch, kind, sender: None, message: Blob::default() }
+    }
+
+    #[test]
+    fn entries_come_out_in_order_and_once() {
+        let mut notices = Notices::default();
+        for (seq, epoch) in [(5, 3), (4, 2), (3, 1), (4, 2)] {
+            assert!(notices.hold(entry(seq, epoch)));
+        }
+        assert_eq!(notices.next_held(2).map(|entry| entry.seq), Some(4));
+        assert_eq!(notices.next_held(2), None);
+        assert!(notices.holds_entries());
+        assert_eq!(notices.next_held(3).map(|entry| entry.seq), Some(5));
+        assert!(!notices.holds_entries());
+    }
+
+    #[test]
+    fn what_is_held_is_bounded() {
+        let mut notices = Notices::default();
+        for seq in 0..MAX_HELD as u64 {
+            assert!(notices.hold(entry(seq, seq)));
+        }
+        assert!(!notices.hold(entry(u64::MAX, 1)));
+        for epoch in 0..1000 {
+            notices.acknowledge(epoch, &[1]);
+        }
+        assert_eq!(notices.acknowledged.len(), MAX_EPOCHS);
+        assert!(notices.has_acknowledged(999, 1) && !notices.has_acknowledged(1, 1));
+    }
+
+    #[test]
+    fn a_removal_waits_until_a_commit_carries_it_out() {
+        let mut notices = Notices::default();
+        for (id, leaf) in [(1, 4), (2, 4), (3, 5)] {
+            let change = protocol::PendingChange {
+                id: ChangeId(id),
+                age_ms: 10,
+                kind: protocol::ChangeKind::Remove {
+                    leaf,
+                    identity: Identity::new("bob"),
+                    reason: RemovalReason::Left,
+                    proposal: None,
+                },
+            };
+            notices.add_change(&change, None, Now::from_millis(100));
+        }
+        assert_eq!(notices.removes(), BTreeSet::from([4, 5]));
+        assert_eq!(notices.changes()[0].since, Now::from_millis(90));
+        notices.advanced(1, &BTreeSet::new(), &[4]);
+        assert_eq!(notices.removes(), BTreeSet::from([5]));
+        notices.resolve(ChangeId(3));
+        assert!(notices.changes().is_empty());
+    }
+}
