@@ -12,6 +12,10 @@ use sha2::{Digest, Sha256};
 /// on its way; it counts neither as sent nor as lost. Loopback and a busy machine need less.
 pub const IN_FLIGHT: Duration = Duration::from_millis(300);
 
+/// From the first frame that is meant for it a receiver has this long to see something of a stream.
+/// After that every frame counts, even if none has come: a stream that stays dark is lost.
+pub const SETTLE: Duration = Duration::from_secs(3);
+
 /// Ciphertexts are kept for the attempts to open them with the wrong keys, up to this many bytes.
 pub const KEPT_CIPHERTEXT: usize = 256 << 20;
 
@@ -225,11 +229,17 @@ impl Ledger {
             ..Tally::default()
         };
         let mut waits = Vec::new();
-        for ((receiver, stream), receipts) in &self.receipts {
-            let Some(stream) = self.streams.get(*stream) else { continue };
-            let pair = (self.name(stream.sender).to_owned(), self.name(*receiver).to_owned());
-            let counts = tally.pairs.entry(pair).or_default();
-            self.tally_stream(*receiver, stream, receipts, counts, &mut waits);
+        let nothing = BTreeMap::new();
+        for (number, stream) in self.streams.iter().enumerate() {
+            for receiver in self.members().filter(|receiver| *receiver != stream.sender) {
+                let receipts = self.receipts.get(&(receiver, number)).unwrap_or(&nothing);
+                let counts = self.tally_stream(receiver, stream, receipts, &mut waits);
+                if counts != FrameCounts::default() {
+                    let names = (self.name(stream.sender), self.name(receiver));
+                    let pair = (names.0.to_owned(), names.1.to_owned());
+                    tally.pairs.entry(pair).or_default().add(&counts);
+                }
+            }
         }
         for counts in tally.pairs.values() {
             tally.frames.add(counts);
@@ -249,25 +259,30 @@ impl Ledger {
         receiver: MemberId,
         stream: &Stream,
         receipts: &BTreeMap<usize, Receipt>,
-        counts: &mut FrameCounts,
         waits: &mut Vec<Duration>,
-    ) {
-        let (Some(first), Some(joined)) = (receipts.keys().next(), self.first_epoch(receiver))
-        else {
-            return;
+    ) -> FrameCounts {
+        let mut counts = FrameCounts::default();
+        let Some(joined) = self.first_epoch(receiver) else {
+            return counts;
         };
         let end = |member: MemberId| {
             let end = self.members.get(member.0).and_then(|member| member.end);
-            end.unwrap_or(Duration::MAX).saturating_sub(IN_FLIGHT)
+            end.unwrap_or(Duration::MAX)
         };
-        let certain = end(receiver).min(end(stream.sender));
-        for (index, frame) in stream.frames.iter().enumerate().skip(*first) {
+        let over = end(receiver).min(end(stream.sender));
+        let certain = over.saturating_sub(IN_FLIGHT);
+        let meant = stream.frames.iter().find(|frame| frame.id.epoch >= joined);
+        let settled = meant.map_or(Duration::MAX, |frame| frame.at + SETTLE);
+        let settled = stream.frames.partition_point(|frame| frame.at <= settled);
+        let first = receipts.keys().next().map_or(settled, |first| settled.min(*first));
+        for (index, frame) in stream.frames.iter().enumerate().skip(first) {
             // What was sent before the receiver joined is not for its eyes, though it may pass by.
             if frame.id.epoch < joined {
                 counts.before_join += u64::from(receipts.contains_key(&index));
                 continue;
             }
             match receipts.get(&index) {
+                None if frame.at > over => {}
                 None if frame.at > certain => counts.in_flight_at_end += 1,
                 None => {
                     counts.sent += 1;
@@ -305,6 +320,7 @@ impl Ledger {
                 }
             }
         }
+        counts
     }
 }
 
@@ -434,6 +450,20 @@ mod tests {
         assert_eq!(tally.waits, [Duration::from_millis(20)]);
         assert_eq!(tally.pairs.len(), 1);
         assert_eq!(&tally.pairs[&("alice".to_owned(), "bob".to_owned())], counts);
+    }
+
+    #[test]
+    fn a_stream_that_stays_dark_is_lost() {
+        let (mut ledger, alice, bob) = pair();
+        for counter in 0..10 {
+            let at = SECOND * counter as u32;
+            ledger.sent(alice, MediaKind::Video, frame(id(1, counter), at)).unwrap();
+        }
+        ledger.end(bob, SECOND * 7 + SECOND / 2);
+        let counts = ledger.tally().frames;
+        // Frames 4 to 7: those before had time to settle, those after were sent without bob.
+        assert_eq!((counts.sent, counts.lost_in_transport), (4, 4));
+        assert_eq!(counts.in_flight_at_end, 0);
     }
 
     #[test]
