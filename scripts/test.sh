@@ -27,7 +27,7 @@ cargo test --release --workspace
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
 step "official vectors"
-cargo test --release --workspace --test vectors -- --nocapture --test-threads=1 | grep -E '^(vectors|test result)'
+cargo test --release --workspace --test vectors -- --nocapture --test-threads=1 | grep -oE '(vectors: .*|test result: .*)'
 step "the default call"
 cargo run --release --bin call -- --report target/call-report.json
 echo
