@@ -183,6 +183,9 @@ impl Driver {
             let signalling = match Signalling::connect(&self.url, &self.token).await {
                 Ok(signalling) => signalling,
                 Err(error) => {
+                    if broken_since.is_none() {
+                        self.observer.trouble(&error.to_string());
+                    }
                     let since = *broken_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > PATIENCE || self.goodbye.is_some() {
                         return Err(error.into());
