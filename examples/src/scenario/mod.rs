@@ -1,6 +1,6 @@
 //! The scenario runner: plays a call from a file and measures whether every promise held.
 //!
-//! [`file`] is the scenario, [`run`] plays it, [`book`] takes down what the participants see:
+//! [`mod@file`] is the scenario, [`run`] plays it, [`book`] takes down what the participants see:
 //! [`ledger`] what became of every frame, [`timeline`] what happened when, [`audit`] the keys that
 //! everybody had. [`report`] adds it up and judges.
 
