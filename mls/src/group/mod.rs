@@ -179,7 +179,7 @@ impl Group {
         self.state.tree.member_count()
     }
 
-    /// The leaves that can still be reached from a changed leaf when a committer is chosen: the tree itself, to be read.
+    /// The tree, to be read.
     #[must_use]
     pub fn tree(&self) -> &dyn TreeView {
         &self.state.tree
