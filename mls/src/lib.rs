@@ -100,8 +100,8 @@ pub use client::{
     PendingExternalJoin, SignatureKeyPair, StagedJoin,
 };
 pub use error::{
-    Action, ClientError, CommitError, ExportError, Fault, JoinError, MergeError, ProcessError,
-    SnapshotError,
+    Action, ClientError, CommitError, ExportError, Fault, JoinError, LocalError, MergeError,
+    ProcessError, SnapshotError,
 };
 pub use group::{
     Changes, CheckedGroupInfo, CommitBuilder, EpochChange, Group, GroupInfoOptions,

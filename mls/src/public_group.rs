@@ -8,21 +8,20 @@ use crate::{
     error::{JoinError, MergeError, ProcessError},
     framing::{FramingError, ReceivedPublicMessage},
     group::{
-        Changes, CheckedGroupInfo, EpochChange, Member, ReceivedProposal,
+        Changes, CheckedGroupInfo, EpochChange, ReceivedProposal,
         group_info::ExpectedGroupInfo,
         next_epoch::NextPublic,
         proposal_cache::ProposalCache,
         receive_commit::check_commit,
-        state::{Policy, PublicState},
+        state::{Policy, PublicState, read_public_state},
     },
-    tree::TreeView,
     validation::{
         CredentialValidator, GroupInfoViolation, GroupRules, KeyPackageViolation, NoFurtherRules,
         check_key_package, check_lifetime,
     },
     wire::{
-        Content, GroupContext, GroupId, KeyPackage, KeyPackageRef, LeafIndex, MlsMessage,
-        MlsMessageBody, ProposalRef, UnixTime,
+        Content, GroupContext, GroupId, KeyPackage, KeyPackageRef, MlsMessage, MlsMessageBody,
+        ProposalRef, UnixTime,
     },
 };
 
@@ -174,6 +173,8 @@ pub enum WelcomeMismatch {
     Joiners,
 }
 
+read_public_state!(PublicGroup);
+
 impl PublicGroup {
     /// Starts from a GroupInfo, in whichever epoch it is. `tree` is the ratchet tree for one that does not carry it.
     ///
@@ -291,59 +292,6 @@ impl PublicGroup {
         self.closed = changes.reinit.is_some();
         self.proposals.clear();
         Ok(EpochChange { epoch: self.state.context.epoch, changes })
-    }
-
-    /// The members, by ascending leaf.
-    pub fn roster(&self) -> impl Iterator<Item = Member> + '_ {
-        self.state.tree.leaves().map(Member::from)
-    }
-
-    /// The member at a leaf.
-    #[must_use]
-    pub fn member(&self, leaf: LeafIndex) -> Option<Member> {
-        self.state.tree.leaf(leaf).map(Member::from)
-    }
-
-    /// The number of members.
-    #[must_use]
-    pub fn member_count(&self) -> u32 {
-        self.state.tree.member_count()
-    }
-
-    /// The tree, to be read.
-    #[must_use]
-    pub fn tree(&self) -> &dyn TreeView {
-        &self.state.tree
-    }
-
-    /// The state that all members share.
-    #[must_use]
-    pub fn context(&self) -> &GroupContext {
-        &self.state.context
-    }
-
-    /// The identifier of the group.
-    #[must_use]
-    pub fn id(&self) -> &GroupId {
-        &self.state.context.group_id
-    }
-
-    /// The number of the present epoch.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.state.context.epoch
-    }
-
-    /// The suite of the group.
-    #[must_use]
-    pub fn suite(&self) -> &'static Suite {
-        self.state.suite
-    }
-
-    /// The ratchet tree, as the content of a `ratchet_tree` extension (RFC 9420 section 12.4.3.3).
-    #[must_use]
-    pub fn ratchet_tree(&self) -> Vec<u8> {
-        self.state.tree.encode_tree()
     }
 
     /// Checks that a GroupInfo describes the present epoch: same GroupContext, same confirmation tag, same tree if there is

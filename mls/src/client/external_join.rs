@@ -175,11 +175,7 @@ impl From<CommitError> for JoinError {
         match error {
             CommitError::Invalid(violation) => Self::ExternalCommit(violation),
             CommitError::PskUnknown(source) => Self::PskUnknown(source),
-            CommitError::Path(error) => Self::Path(error),
-            CommitError::Schedule(error) => Self::Schedule(error),
-            CommitError::SecretTree(error) => Self::SecretTree(error),
-            CommitError::Framing(error) => Self::Framing(error),
-            CommitError::Crypto(error) => Self::Crypto(error),
+            CommitError::Local(error) => Self::Local(error),
             CommitError::Inactive
             | CommitError::UnknownProposal
             | CommitError::TooManyProposals => Self::OwnLeafMissing,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     codec::Encode,
     crypto::{CryptoError, CryptoRng, SignaturePrivateKey, SigningKey, Suite},
+    error::ClientError,
     wire::{
         Credential, GroupId, LeafIndex, LeafNode, LeafNodeTbs, SignaturePublicKey, TreePosition,
     },
@@ -20,21 +21,22 @@ impl SignatureKeyPair {
     /// Makes a key pair.
     ///
     /// # Errors
-    /// [`CryptoError::Backend`] when the library fails.
-    pub fn generate(suite: &Suite, rng: &mut dyn CryptoRng) -> Result<Self, CryptoError> {
+    /// [`ClientError::Local`] when the library fails.
+    pub fn generate(suite: &Suite, rng: &mut dyn CryptoRng) -> Result<Self, ClientError> {
         Ok(Self { key: Arc::from(suite.signature.generate(rng)?) })
     }
 
     /// Imports a key pair and checks that both halves belong together.
     ///
     /// # Errors
-    /// [`CryptoError::KeyPairMismatch`], or what is wrong with the private key.
+    /// [`ClientError::Key`] when they do not, or when one is not a key of the suite.
     pub fn import(
         suite: &Suite,
         private: &SignaturePrivateKey,
         public: &SignaturePublicKey,
-    ) -> Result<Self, CryptoError> {
-        let key = suite.signature_key_pair(private.as_bytes(), public.as_bytes())?;
+    ) -> Result<Self, ClientError> {
+        let key = suite.signature_key_pair(private.as_bytes(), public.as_bytes());
+        let key = key.map_err(ClientError::Key)?;
         Ok(Self { key: Arc::from(key) })
     }
 
@@ -47,9 +49,9 @@ impl SignatureKeyPair {
     /// The private key, for storage.
     ///
     /// # Errors
-    /// [`CryptoError::Backend`] when the library fails.
-    pub fn export_private(&self) -> Result<SignaturePrivateKey, CryptoError> {
-        self.key.export()
+    /// [`ClientError::Local`] when the library fails.
+    pub fn export_private(&self) -> Result<SignaturePrivateKey, ClientError> {
+        Ok(self.key.export()?)
     }
 }
 
@@ -76,12 +78,12 @@ impl Identity {
     /// A basic credential with a fresh key pair.
     ///
     /// # Errors
-    /// [`CryptoError::Backend`] when the library fails.
+    /// [`ClientError::Local`] when the library fails.
     pub fn basic(
         name: impl Into<Vec<u8>>,
         suite: &Suite,
         rng: &mut dyn CryptoRng,
-    ) -> Result<Self, CryptoError> {
+    ) -> Result<Self, ClientError> {
         Ok(Self::new(Credential::basic(name), SignatureKeyPair::generate(suite, rng)?))
     }
 

@@ -75,7 +75,7 @@ impl KeyPackageBundle {
     /// Encrypts the bundle for storage.
     ///
     /// # Errors
-    /// [`SnapshotError::Crypto`] when the library fails.
+    /// [`SnapshotError::Local`] when the library fails.
     pub fn save(
         &self,
         key: &SnapshotKey,
@@ -121,7 +121,7 @@ impl Client {
     /// Makes a key package, valid from an hour before `now` for the lifetime in the client's options.
     ///
     /// # Errors
-    /// [`ClientError::Crypto`] when the library fails.
+    /// [`ClientError::Local`] when the library fails.
     pub fn key_package(
         &self,
         rng: &mut dyn CryptoRng,

@@ -1,15 +1,15 @@
 //! Errors: one type for each family of operations, each able to say who is at fault and what to do next.
 
 mod faults;
+mod local;
 mod process;
 
+pub use local::LocalError;
 pub use process::ProcessError;
 
 use crate::{
     codec::DecodeError,
     crypto::CryptoError,
-    framing::FramingError,
-    schedule::{ScheduleError, SecretTreeError},
     tree::UpdatePathError,
     validation::{
         GroupInfoViolation, KeyPackageViolation, LeafNodeViolation, ProposalListViolation,
@@ -51,15 +51,12 @@ pub enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The cryptographic backend failed, or a key given is not valid.
+    /// A signature key given is not one of the suite, or its private half belongs to another public one.
+    #[error("the signature key pair is not valid: {0}")]
+    Key(CryptoError),
+    /// Something failed on this machine.
     #[error(transparent)]
-    Crypto(#[from] CryptoError),
-    /// The key schedule failed.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// The secret tree could not be made.
-    #[error(transparent)]
-    SecretTree(#[from] SecretTreeError),
+    Local(#[from] LocalError),
     /// A key package is not valid.
     #[error(transparent)]
     KeyPackage(#[from] KeyPackageViolation),
@@ -85,12 +82,14 @@ impl ClientError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Crypto(_) | Self::Schedule(_) | Self::SecretTree(_) => Fault::Local,
-            Self::KeyPackage(violation) => faults::of_key_package(violation),
+            Self::Local(_) => Fault::Local,
+            Self::KeyPackage(violation) => violation.fault(),
             Self::Malformed(_) => Fault::Malformed,
-            Self::Requirements(_) | Self::WrongKind | Self::KeyMismatch | Self::Options(_) => {
-                Fault::Misuse
-            }
+            Self::Key(_)
+            | Self::Requirements(_)
+            | Self::WrongKind
+            | Self::KeyMismatch
+            | Self::Options(_) => Fault::Misuse,
         }
     }
 
@@ -153,18 +152,9 @@ pub enum JoinError {
     /// The identity of the client does not match the leaf or key package.
     #[error("the signature key of the client is not that of the leaf")]
     OtherIdentity,
-    /// The key schedule failed.
+    /// Something failed on this machine.
     #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// The secret tree could not be made.
-    #[error(transparent)]
-    SecretTree(#[from] SecretTreeError),
-    /// The message could not be framed.
-    #[error(transparent)]
-    Framing(#[from] FramingError),
-    /// The cryptographic backend failed.
-    #[error(transparent)]
-    Crypto(#[from] CryptoError),
+    Local(#[from] LocalError),
 }
 
 impl JoinError {
@@ -178,17 +168,15 @@ impl JoinError {
             | Self::OtherIdentity
             | Self::PskUnknown(_) => Fault::Misuse,
             Self::CipherSuite | Self::ExtensionUnsupported(_) => Fault::IncompatiblePeer,
-            Self::ExternalCommit(violation) => faults::of_proposals(violation),
+            Self::ExternalCommit(violation) => violation.fault(),
+            Self::GroupInfo(violation) => violation.fault(),
             Self::GroupSecrets
             | Self::EncryptedGroupInfo
             | Self::PskUsage
-            | Self::GroupInfo(_)
             | Self::OwnLeafMissing
             | Self::Path(_)
             | Self::ConfirmationTag => Fault::MisbehavingPeer,
-            Self::Schedule(_) | Self::SecretTree(_) | Self::Framing(_) | Self::Crypto(_) => {
-                Fault::Local
-            }
+            Self::Local(_) => Fault::Local,
         }
     }
 
@@ -221,21 +209,9 @@ pub enum CommitError {
     /// A PSK is needed that the application's store does not have.
     #[error("the pre-shared key is not at hand")]
     PskUnknown(PskSource),
-    /// The path could not be made.
+    /// Something failed on this machine.
     #[error(transparent)]
-    Path(UpdatePathError),
-    /// The key schedule failed.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// The secret tree refused a key.
-    #[error(transparent)]
-    SecretTree(#[from] SecretTreeError),
-    /// The message could not be framed.
-    #[error(transparent)]
-    Framing(#[from] FramingError),
-    /// The cryptographic backend failed.
-    #[error(transparent)]
-    Crypto(#[from] CryptoError),
+    Local(#[from] LocalError),
 }
 
 impl CommitError {
@@ -247,15 +223,11 @@ impl CommitError {
             | Self::UnknownProposal
             | Self::TooManyProposals
             | Self::PskUnknown(_) => Fault::Misuse,
-            Self::Invalid(violation) => match faults::of_proposals(violation) {
+            Self::Invalid(violation) => match violation.fault() {
                 Fault::IncompatiblePeer => Fault::IncompatiblePeer,
                 _ => Fault::Misuse,
             },
-            Self::Path(_)
-            | Self::Schedule(_)
-            | Self::SecretTree(_)
-            | Self::Framing(_)
-            | Self::Crypto(_) => Fault::Local,
+            Self::Local(_) => Fault::Local,
         }
     }
 
@@ -308,24 +280,40 @@ pub enum ExportError {
     /// This member was removed, or the group was closed: its secrets are gone.
     #[error("the group is no longer active for this member")]
     Inactive,
-    /// Too many bytes asked for.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// A GroupInfo could not be signed.
-    #[error(transparent)]
-    Crypto(#[from] CryptoError),
+    /// The exporter cannot give a secret of that length (RFC 9420 section 8.5).
+    #[error("a secret of {asked} bytes was asked for, at most {limit} are possible")]
+    SecretTooLong {
+        /// The length asked for, in bytes.
+        asked: usize,
+        /// The longest possible, in bytes.
+        limit: usize,
+    },
+    /// A message of that many bytes cannot be encoded.
+    #[error("a message of {0} bytes cannot be encoded")]
+    MessageTooLong(usize),
     /// The pending commit was built on another state of the group.
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// Proposals wait for a commit, which has to come before application data (RFC 9420 section 12.4).
     #[error("proposals wait for a commit, which has to come before application data")]
     ProposalsPending,
-    /// The message could not be framed.
+    /// Something failed on this machine.
     #[error(transparent)]
-    Framing(#[from] FramingError),
+    Local(#[from] LocalError),
 }
 
 impl ExportError {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Inactive | Self::SecretTooLong { .. } | Self::MessageTooLong(_) => Fault::Misuse,
+            Self::ProposalsPending => Fault::Timing,
+            Self::Merge(error) => error.fault(),
+            Self::Local(_) => Fault::Local,
+        }
+    }
+
     /// What to do next.
     #[must_use]
     pub fn action(&self) -> Action {
@@ -352,9 +340,9 @@ pub enum SnapshotError {
     /// The content contradicts itself, though it was authenticated.
     #[error("the content of the snapshot is not consistent: {0}")]
     Inconsistent(&'static str),
-    /// The cryptographic backend failed.
+    /// Something failed on this machine.
     #[error(transparent)]
-    Crypto(#[from] CryptoError),
+    Local(#[from] LocalError),
 }
 
 impl SnapshotError {
@@ -364,7 +352,7 @@ impl SnapshotError {
         match self {
             Self::Malformed(_) | Self::Key => Fault::Malformed,
             Self::Version(_) | Self::OtherClient => Fault::Misuse,
-            Self::Inconsistent(_) | Self::Crypto(_) => Fault::Local,
+            Self::Inconsistent(_) | Self::Local(_) => Fault::Local,
         }
     }
 

@@ -1,16 +1,11 @@
 //! Why a message could not be processed.
 
 use crate::{
-    codec::DecodeError,
-    crypto::CryptoError,
-    framing::FramingError,
-    schedule::{ScheduleError, SecretTreeError},
-    tree::{TreeError, UpdatePathError},
-    validation::ProposalListViolation,
-    wire::PskSource,
+    codec::DecodeError, framing::FramingError, tree::UpdatePathError,
+    validation::ProposalListViolation, wire::PskSource,
 };
 
-use super::{Action, Fault, faults};
+use super::{Action, Fault, LocalError};
 
 /// A message could not be processed. The group is as before, with one exception: the ratchet key of a private
 /// message is spent once its signature has been verified.
@@ -83,18 +78,9 @@ pub enum ProcessError {
     /// The confirmation tag does not match: the committer has other secrets than this member.
     #[error("the confirmation tag of the commit does not match")]
     ConfirmationTag,
-    /// The key schedule failed.
+    /// Something failed on this machine.
     #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    /// The secret tree could not be made.
-    #[error(transparent)]
-    SecretTree(#[from] SecretTreeError),
-    /// The cryptographic backend failed.
-    #[error(transparent)]
-    Crypto(#[from] CryptoError),
-    /// The tree could not be built.
-    #[error(transparent)]
-    Tree(TreeError),
+    Local(#[from] LocalError),
 }
 
 impl ProcessError {
@@ -110,19 +96,15 @@ impl ProcessError {
             | Self::FutureEpoch { .. }
             | Self::OwnMessage
             | Self::OwnCommit => Fault::Timing,
-            Self::InvalidProposal(violation) | Self::InvalidCommit(violation) => {
-                faults::of_proposals(violation)
-            }
-            Self::HandshakeFormat
-            | Self::TooManyProposals
+            Self::InvalidProposal(violation) | Self::InvalidCommit(violation) => violation.fault(),
+            Self::Framing(error) => error.fault(),
+            Self::HandshakeFormat => Fault::IncompatiblePeer,
+            Self::TooManyProposals
             | Self::UnknownSender
-            | Self::Framing(_)
             | Self::PathSecret(_)
             | Self::ExternalInit
             | Self::ConfirmationTag => Fault::MisbehavingPeer,
-            Self::Schedule(_) | Self::SecretTree(_) | Self::Crypto(_) | Self::Tree(_) => {
-                Fault::Local
-            }
+            Self::Local(_) => Fault::Local,
         }
     }
 
@@ -141,11 +123,8 @@ impl ProcessError {
             | Self::PathSecret(_)
             | Self::ExternalInit
             | Self::ConfirmationTag
-            | Self::Schedule(_)
-            | Self::SecretTree(_)
-            | Self::Tree(_)
             | Self::InvalidCommit(ProposalListViolation::UnknownReference(_))
-            | Self::Crypto(_) => Action::Resync,
+            | Self::Local(_) => Action::Resync,
             Self::Inactive => Action::Stop,
             _ => Action::Drop,
         }

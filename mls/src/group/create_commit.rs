@@ -169,12 +169,9 @@ fn make_path(
         extensions: input.leaf.extensions.clone(),
     };
     let group_id = applied.context.group_id.clone();
-    let new_path = applied
-        .overlay
-        .new_path(applied.committer, leaf, &group_id, rng)
-        .map_err(CommitError::Path)?;
+    let new_path = applied.overlay.new_path(applied.committer, leaf, &group_id, rng)?;
     let context = applied.provisional_context();
-    let encrypted = new_path.encrypt(&applied.overlay, &context, rng).map_err(CommitError::Path)?;
+    let encrypted = new_path.encrypt(&applied.overlay, &context, rng)?;
     Ok(PathPart {
         update_path: Some(encrypted.update_path),
         commit_secret: encrypted.commit_secret.into_secret().into(),

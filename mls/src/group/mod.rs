@@ -32,12 +32,11 @@ pub(crate) use propose::PendingUpdate;
 
 use crate::{
     client::Client,
-    crypto::{Secret, Suite},
+    crypto::Secret,
     error::ExportError,
     schedule::{EpochAuthenticator, Psk},
-    tree::TreeView,
     validation::GroupInfoViolation,
-    wire::{GroupContext, GroupId, LeafIndex, PskSource, ReInit},
+    wire::{LeafIndex, PskSource, ReInit},
 };
 
 use self::{
@@ -45,7 +44,7 @@ use self::{
     next_epoch::MemberSecrets,
     past::PastEpochs,
     proposal_cache::ProposalCache,
-    state::PublicState,
+    state::{PublicState, read_public_state},
 };
 
 /// How this member sends handshake messages (RFC 9420 section 6).
@@ -99,6 +98,8 @@ pub struct Group {
     pub(crate) restored: bool,
 }
 
+read_public_state!(Group);
+
 impl Group {
     pub(crate) fn new(
         client: Client,
@@ -132,57 +133,10 @@ impl Group {
         &self.client
     }
 
-    /// The identifier of the group.
-    #[must_use]
-    pub fn id(&self) -> &GroupId {
-        &self.state.context.group_id
-    }
-
-    /// The number of the present epoch.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.state.context.epoch
-    }
-
-    /// The state that all members share.
-    #[must_use]
-    pub fn context(&self) -> &GroupContext {
-        &self.state.context
-    }
-
-    /// The suite of the group.
-    #[must_use]
-    pub fn suite(&self) -> &'static Suite {
-        self.state.suite
-    }
-
     /// This member's leaf.
     #[must_use]
     pub fn own_leaf(&self) -> LeafIndex {
         self.own_leaf
-    }
-
-    /// The members, by ascending leaf.
-    pub fn roster(&self) -> impl Iterator<Item = Member> + '_ {
-        self.state.tree.leaves().map(Member::from)
-    }
-
-    /// The member at a leaf.
-    #[must_use]
-    pub fn member(&self, leaf: LeafIndex) -> Option<Member> {
-        self.state.tree.leaf(leaf).map(Member::from)
-    }
-
-    /// The number of members.
-    #[must_use]
-    pub fn member_count(&self) -> u32 {
-        self.state.tree.member_count()
-    }
-
-    /// The tree, to be read.
-    #[must_use]
-    pub fn tree(&self) -> &dyn TreeView {
-        &self.state.tree
     }
 
     /// False once this member has been removed or the group has been closed by a ReInit.
@@ -220,7 +174,7 @@ impl Group {
     /// `MLS-Exporter`: a secret of `length` bytes that all members of this epoch can derive (RFC 9420 section 8.5).
     ///
     /// # Errors
-    /// [`ExportError::Inactive`] after removal, [`ExportError::Schedule`] beyond 255 `Nh` bytes.
+    /// [`ExportError::Inactive`] after removal, [`ExportError::SecretTooLong`] beyond 255 `Nh` bytes.
     pub fn export(
         &self,
         label: &str,
@@ -245,12 +199,6 @@ impl Group {
     /// [`ExportError::Inactive`] after removal.
     pub fn resumption_psk(&self) -> Result<Psk, ExportError> {
         Ok(self.secrets.as_ref().ok_or(ExportError::Inactive)?.epoch.resumption_psk().to_psk())
-    }
-
-    /// The ratchet tree, as the content of a `ratchet_tree` extension (RFC 9420 section 12.4.3.3).
-    #[must_use]
-    pub fn ratchet_tree(&self) -> Vec<u8> {
-        self.state.tree.encode_tree()
     }
 
     /// A GroupInfo of the present epoch, signed by this member, as a message.

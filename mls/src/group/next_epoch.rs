@@ -3,9 +3,10 @@
 use crate::{
     codec::Encode,
     crypto::Suite,
+    error::LocalError,
     schedule::{
         CommitSecret, EpochSecrets, InitSecret, InterimTranscriptHash, JoinerSecret, PskSecret,
-        RatchetLimits, ScheduleError, SecretTree, SecretTreeError, WelcomeKeys,
+        RatchetLimits, SecretTree, WelcomeKeys,
     },
     tree::{StagedTree, TreePrivateKeys},
     wire::{ConfirmationTag, GroupContext, LeafIndex},
@@ -90,28 +91,9 @@ pub(crate) struct Advanced {
     pub(crate) welcome: WelcomeKeys,
 }
 
-/// Why the key schedule did not come to an end.
-#[derive(Debug)]
-pub(crate) enum ScheduleFailure {
-    Schedule(ScheduleError),
-    SecretTree(SecretTreeError),
-}
-
-impl From<ScheduleError> for ScheduleFailure {
-    fn from(error: ScheduleError) -> Self {
-        Self::Schedule(error)
-    }
-}
-
-impl From<SecretTreeError> for ScheduleFailure {
-    fn from(error: SecretTreeError) -> Self {
-        Self::SecretTree(error)
-    }
-}
-
 impl ScheduleInput<'_> {
     /// From init secret and commit secret to the secrets of the epoch (RFC 9420 section 8).
-    pub(crate) fn advance(self) -> Result<Advanced, ScheduleFailure> {
+    pub(crate) fn advance(self) -> Result<Advanced, LocalError> {
         let joiner = self.init.joiner(self.suite, &self.commit_secret, self.context)?;
         let for_joiners = JoinerSecret::from_slice(joiner.as_bytes());
         let derived = derive_epoch(
@@ -148,37 +130,10 @@ pub(crate) fn derive_epoch(
     tree_width: u32,
     own_leaf: LeafIndex,
     limits: RatchetLimits,
-) -> Result<DerivedEpoch, ScheduleFailure> {
+) -> Result<DerivedEpoch, LocalError> {
     let member = joiner.member(suite, psk_secret);
     let welcome = member.welcome(suite)?.keys(suite)?;
     let derived = member.epoch(suite, context)?.derive(suite)?;
     let secret_tree = SecretTree::new(suite, derived.encryption, tree_width, own_leaf, limits)?;
     Ok(DerivedEpoch { epoch: derived.secrets, secret_tree, welcome })
 }
-
-macro_rules! from_schedule_failure {
-    ($($error:ty),*) => {$(
-        impl From<ScheduleFailure> for $error {
-            fn from(failure: ScheduleFailure) -> Self {
-                match failure {
-                    ScheduleFailure::Schedule(error) => error.into(),
-                    ScheduleFailure::SecretTree(error) => error.into(),
-                }
-            }
-        }
-        impl From<super::psk::PskFailure> for $error {
-            fn from(failure: super::psk::PskFailure) -> Self {
-                match failure {
-                    super::psk::PskFailure::Schedule(error) => error.into(),
-                    super::psk::PskFailure::Unknown(source) => Self::PskUnknown(source),
-                }
-            }
-        }
-    )*};
-}
-
-from_schedule_failure!(
-    crate::error::CommitError,
-    crate::error::JoinError,
-    crate::error::ProcessError
-);

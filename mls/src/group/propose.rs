@@ -62,7 +62,7 @@ impl Group {
     /// Proposes to renew the encryption key of this member's leaf.
     ///
     /// # Errors
-    /// [`CommitError::Crypto`] when a key cannot be made.
+    /// [`CommitError::Local`] when a key cannot be made.
     pub fn propose_update(
         &mut self,
         rng: &mut dyn CryptoRng,

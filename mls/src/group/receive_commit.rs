@@ -1,6 +1,7 @@
 //! The public half of processing a commit (RFC 9420 section 12.4.2), shared by members and delivery services.
 
 use crate::{
+    error::ProcessError,
     tree::MergedPath,
     validation::ProposalListViolation,
     wire::{AuthenticatedContent, Commit, LeafIndex, UnixTime},
@@ -32,7 +33,7 @@ pub(crate) fn check_commit<'a>(
     own: Option<LeafIndex>,
     policy: &Policy,
     now: UnixTime,
-) -> Result<PublicCommit<'a>, PublicCommitError> {
+) -> Result<PublicCommit<'a>, ProcessError> {
     let committer = authenticated.content.sender;
     let list = cache.resolve(&commit.proposals, committer)?;
     let proposed = Proposed { list, committer, now };
@@ -56,32 +57,4 @@ pub(crate) fn check_commit<'a>(
         &authenticated.auth.signature,
     )?;
     Ok(PublicCommit { applied, merged, provisional, changes })
-}
-
-/// Why the public half of a commit fails.
-#[derive(Debug)]
-pub(crate) enum PublicCommitError {
-    Invalid(ProposalListViolation),
-    Schedule(crate::schedule::ScheduleError),
-}
-
-impl From<ProposalListViolation> for PublicCommitError {
-    fn from(violation: ProposalListViolation) -> Self {
-        Self::Invalid(violation)
-    }
-}
-
-impl From<crate::schedule::ScheduleError> for PublicCommitError {
-    fn from(error: crate::schedule::ScheduleError) -> Self {
-        Self::Schedule(error)
-    }
-}
-
-impl From<PublicCommitError> for crate::error::ProcessError {
-    fn from(error: PublicCommitError) -> Self {
-        match error {
-            PublicCommitError::Invalid(violation) => Self::InvalidCommit(violation),
-            PublicCommitError::Schedule(error) => Self::Schedule(error),
-        }
-    }
 }

@@ -36,7 +36,7 @@ impl Group {
     /// message was sent would send another one under the same key.
     ///
     /// # Errors
-    /// [`SnapshotError::Crypto`] when the library fails.
+    /// [`SnapshotError::Local`] when the library fails.
     pub fn save(
         &self,
         key: &SnapshotKey,

@@ -44,6 +44,67 @@ pub(crate) struct PublicState {
     pub(crate) confirmation_tag: ConfirmationTag,
 }
 
+/// What everybody can tell of a group who holds its [`PublicState`]: members and delivery services alike.
+macro_rules! read_public_state {
+    ($holder:ty) => {
+        impl $holder {
+            /// The identifier of the group.
+            #[must_use]
+            pub fn id(&self) -> &$crate::wire::GroupId {
+                &self.state.context.group_id
+            }
+
+            /// The number of the present epoch.
+            #[must_use]
+            pub fn epoch(&self) -> u64 {
+                self.state.context.epoch
+            }
+
+            /// The state that all members share.
+            #[must_use]
+            pub fn context(&self) -> &$crate::wire::GroupContext {
+                &self.state.context
+            }
+
+            /// The suite of the group.
+            #[must_use]
+            pub fn suite(&self) -> &'static $crate::crypto::Suite {
+                self.state.suite
+            }
+
+            /// The members, by ascending leaf.
+            pub fn roster(&self) -> impl Iterator<Item = $crate::Member> + '_ {
+                self.tree().leaves().map($crate::Member::from)
+            }
+
+            /// The member at a leaf.
+            #[must_use]
+            pub fn member(&self, leaf: $crate::LeafIndex) -> Option<$crate::Member> {
+                self.tree().leaf(leaf).map($crate::Member::from)
+            }
+
+            /// The number of members.
+            #[must_use]
+            pub fn member_count(&self) -> u32 {
+                self.tree().member_count()
+            }
+
+            /// The tree, to be read.
+            #[must_use]
+            pub fn tree(&self) -> &dyn $crate::tree::TreeView {
+                &self.state.tree
+            }
+
+            /// The ratchet tree, as the content of a `ratchet_tree` extension (RFC 9420 section 12.4.3.3).
+            #[must_use]
+            pub fn ratchet_tree(&self) -> Vec<u8> {
+                self.tree().encode_tree()
+            }
+        }
+    };
+}
+pub(crate) use read_public_state;
+
 impl PublicState {
     pub(crate) fn new(
         suite: &'static Suite,

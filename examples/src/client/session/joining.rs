@@ -39,8 +39,7 @@ pub(super) fn make_client(
     rng: &mut dyn CryptoRng,
 ) -> Result<Client, SessionError> {
     let suite = mls::crypto::default_provider().suite(SUITE).ok_or(SessionError::Suite)?;
-    let identity =
-        Identity::basic(config.identity.as_str(), suite, rng).map_err(mls::ClientError::from)?;
+    let identity = Identity::basic(config.identity.as_str(), suite, rng)?;
     let mut options = ClientOptions::new(trust::NamedMembers);
     options.rules = Arc::new(CallRules);
     options.capabilities.extensions.push(trust::parameters_type());
