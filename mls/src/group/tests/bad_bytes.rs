@@ -66,7 +66,7 @@ fn replayed_reordered_and_misdirected_messages() {
 
     let group = &mut scene.groups[1];
     let future = ProcessError::FutureEpoch { message: epoch + 1, current: epoch };
-    assert_eq!(future.action(), crate::Action::WaitForKey);
+    assert_eq!(future.action(), Action::WaitForKey);
     assert_eq!(unchanged(group, &second_bytes), future);
     let future = ProcessError::FutureEpoch { message: epoch + 2, current: epoch };
     assert_eq!(unchanged(group, &data), future);

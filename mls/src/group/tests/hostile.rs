@@ -137,7 +137,7 @@ fn ones_own_proposals_are_held_to_the_rules_of_others() {
     let error = scene.groups[0].propose(add(&package), &mut scene.rng, NOW).unwrap_err();
     let violation = KeyPackageViolation::LeafNode(LeafNodeViolation::Signature);
     assert_eq!(error, CommitError::Invalid(Violation::Add(violation)));
-    let update = crate::wire::Update { leaf_node: own_leaf_node(&scene.groups[0]) };
+    let update = Update { leaf_node: own_leaf_node(&scene.groups[0]) };
     let update = Proposal::Update(Box::new(update));
     let error = scene.groups[0].propose(update, &mut scene.rng, NOW).unwrap_err();
     let violation = LeafNodeViolation::Source { expected: "update" };

@@ -8,6 +8,8 @@ mod bad_bytes;
 mod combined;
 mod external;
 mod hostile;
+mod joined;
+mod leaf_rules;
 mod leaves;
 mod mutations;
 mod proposals;
@@ -16,15 +18,16 @@ mod welcome;
 use rand::rngs::StdRng;
 
 use crate::{
-    AcceptAnyCredential, Client, ClientOptions, Group, GroupInfoOptions, KeyPackageBundle,
-    ProcessError, PublicGroup, PublicGroupOptions, PublicProcessed,
+    AcceptAnyCredential, Action, Client, ClientOptions, CommitBuilder, Group, GroupInfoOptions,
+    KeyPackageBundle, ProcessError, PublicGroup, PublicGroupOptions, PublicProcessed,
     codec::{Decode, Encode},
     framing::{protect_public, sign},
     tree::TreeView,
     validation::ProposalListViolation,
     wire::{
-        Add, Commit, ConfirmationTag, Content, FramedContent, KeyPackage, LeafIndex, MlsMessage,
-        MlsMessageBody, Proposal, ProposalOrRef, Sender, UpdatePath, WireFormat,
+        Add, Commit, ConfirmationTag, Content, FramedContent, HpkePublicKey, KeyPackage, LeafIndex,
+        LeafNode, LeafNodeSource, MlsMessage, MlsMessageBody, Proposal, ProposalOrRef, Sender,
+        Update, UpdatePath, WireFormat,
     },
 };
 
@@ -70,20 +73,24 @@ impl Scene {
         key_package(&client, &mut self.rng)
     }
 
-    /// Everybody but the committer, member 0, receives the bytes and names the violation, unchanged.
+    /// Everybody but the committer, member 0, receives the commit and names the violation, unchanged.
     fn refuse(&mut self, bytes: &[u8], violation: &ProposalListViolation) {
-        let expected = ProcessError::InvalidCommit(violation.clone());
+        // Others may have received what this member lacks.
+        let lacking = matches!(violation, ProposalListViolation::UnknownReference(_));
+        let action = if lacking { Action::Resync } else { Action::Drop };
+        self.refuse_as(bytes, &ProcessError::InvalidCommit(violation.clone()), action);
+    }
+
+    /// Everybody but the sender, member 0, receives the message and gives this error, unchanged.
+    fn refuse_as(&mut self, bytes: &[u8], expected: &ProcessError, action: Action) {
+        assert_eq!(expected.action(), action);
         for group in &mut self.groups[1..] {
             let before = group.encode_state().unwrap();
-            assert_eq!(group.process(bytes, NOW).unwrap_err(), expected);
+            assert_eq!(group.process(bytes, NOW).unwrap_err(), *expected);
             assert_eq!(*group.encode_state().unwrap(), *before);
-            // Others may have received what this member lacks.
-            let lacking = matches!(violation, ProposalListViolation::UnknownReference(_));
-            let action = if lacking { crate::Action::Resync } else { crate::Action::Drop };
-            assert_eq!(expected.action(), action);
         }
         let (tree, context) = (self.service.ratchet_tree(), self.service.context().clone());
-        assert_eq!(self.service.process(bytes, NOW).unwrap_err(), expected);
+        assert_eq!(self.service.process(bytes, NOW).unwrap_err(), *expected);
         assert_eq!((self.service.ratchet_tree(), self.service.context()), (tree, &context));
     }
 
@@ -118,6 +125,15 @@ impl Scene {
             }
             PublicProcessed::Commit(_) => panic!("expected a proposal"),
         }
+    }
+
+    /// A commit of member 0 takes effect for everybody.
+    fn commit(&mut self, build: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>) {
+        let pending = build(self.groups[0].commit()).build(&mut self.rng, NOW).unwrap();
+        let commit = pending.commit().to_vec();
+        support::deliver(&mut self.groups, &commit, 0);
+        follow(&mut self.service, &commit);
+        self.groups[0].confirm(pending).unwrap();
     }
 
     /// The state goes on as if nothing had been received.
@@ -182,7 +198,22 @@ fn forge(group: &Group, content: Content) -> Vec<u8> {
     MlsMessage(MlsMessageBody::PublicMessage(message)).to_bytes()
 }
 
-fn own_leaf_node(group: &Group) -> crate::wire::LeafNode {
+/// An Update of the member whose group is given, its leaf altered and signed by `signer` for a leaf of this group.
+fn forge_update(
+    group: &Group,
+    (signer, place): (&Client, LeafIndex),
+    alter: impl FnOnce(&mut LeafNode),
+) -> Vec<u8> {
+    let mut leaf_node = own_leaf_node(group);
+    leaf_node.source = LeafNodeSource::Update;
+    let fresh = suite().kem.generate(&mut rng(0)).unwrap();
+    leaf_node.encryption_key = HpkePublicKey::from(fresh.public());
+    alter(&mut leaf_node);
+    signer.identity().sign_leaf(suite(), &mut leaf_node, group.id(), place).unwrap();
+    forge(group, Content::Proposal(Proposal::Update(Box::new(Update { leaf_node }))))
+}
+
+fn own_leaf_node(group: &Group) -> LeafNode {
     group.state.tree.leaf(group.own_leaf()).unwrap().to_leaf_node()
 }
 

@@ -187,7 +187,7 @@ fn a_psk_that_this_member_lacks_asks_for_a_resync() {
     let before = scene.groups[1].encode_state().unwrap();
     let error = scene.groups[1].process(pending.commit(), NOW).unwrap_err();
     assert_eq!(error, ProcessError::PskUnknown(external_psk()));
-    assert_eq!(error.action(), crate::Action::Resync);
+    assert_eq!(error.action(), Action::Resync);
     assert_eq!(*scene.groups[1].encode_state().unwrap(), *before);
     let error = scene.groups[1].commit().psk(external_psk()).build(&mut scene.rng, NOW);
     assert_eq!(error.unwrap_err(), crate::CommitError::PskUnknown(external_psk()));

@@ -37,28 +37,31 @@ fn open_bundle(client: &Client, rng: &mut StdRng) -> OpenBundle {
 }
 
 /// A Welcome taken apart.
-struct Parts {
+pub(super) struct Parts {
     welcome: Welcome,
-    info: GroupInfo,
+    pub(super) info: GroupInfo,
     joiner_secret: Vec<u8>,
     path_secret: Option<Vec<u8>>,
     psks: Vec<PreSharedKeyId>,
     /// Who signs the altered GroupInfo.
-    signer: Client,
+    pub(super) signer: Client,
     /// Alters the sealed GroupInfo before the secrets are bound to it.
     broken: bool,
 }
 
-struct Invitation {
+pub(super) struct Invitation {
     scene: Scene,
-    client: Client,
+    pub(super) client: Client,
     open: OpenBundle,
     message: Vec<u8>,
     commit: Vec<u8>,
 }
 
 fn invitation(seed: u64, path: bool) -> Invitation {
-    let mut scene = scene(seed);
+    invitation_to(scene(seed), path)
+}
+
+pub(super) fn invitation_to(mut scene: Scene, path: bool) -> Invitation {
     let client = scene.client("newcomer");
     let open = open_bundle(&client, &mut scene.rng);
     let builder = scene.groups[0].commit().add(open.bundle.key_package().clone());
@@ -130,12 +133,12 @@ impl Invitation {
         Ok(self.client.join(message, [&self.open.bundle], None, NOW)?.accept())
     }
 
-    fn refused(&self, expected: JoinError, alter: impl FnOnce(&mut Parts)) {
+    pub(super) fn refused(&self, expected: JoinError, alter: impl FnOnce(&mut Parts)) {
         assert_eq!(self.join(&self.altered(alter)).unwrap_err(), expected);
     }
 
     /// The bundle is as before: the genuine Welcome still works.
-    fn goes_on(self) {
+    pub(super) fn goes_on(self) {
         let joined = self.join(&self.message).unwrap();
         self.goes_on_with(joined);
     }
