@@ -105,8 +105,9 @@ pub use error::{
 };
 pub use group::{
     Changes, CheckedGroupInfo, CommitBuilder, EpochChange, Group, GroupInfoOptions,
-    HandshakeFormat, HandshakePolicy, Member, MemoryPskStore, NoPsks, PendingCommit, Processed,
-    ProposalMessage, PskStore, ReceivedMessage, ReceivedProposal, SnapshotKey, StagedCommit,
+    HandshakeFormat, HandshakePolicy, Member, MemoryPskStore, NewGroup, NewGroupBuilder, NoPsks,
+    PendingCommit, Processed, ProposalMessage, PskStore, ReceivedMessage, ReceivedProposal,
+    SnapshotKey, StagedCommit,
 };
 pub use public_group::{
     PublicGroup, PublicGroupOptions, PublicProcessed, StagedPublicCommit, WelcomeMismatch,

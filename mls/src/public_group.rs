@@ -17,11 +17,12 @@ use crate::{
     },
     validation::{
         CredentialValidator, GroupInfoViolation, GroupRules, KeyPackageViolation, NoFurtherRules,
-        check_key_package, check_lifetime,
+        SuccessionViolation, check_key_package, check_lifetime, check_reinit_parameters,
+        check_same_members,
     },
     wire::{
         Content, GroupContext, GroupId, KeyPackage, KeyPackageRef, MlsMessage, MlsMessageBody,
-        ProposalRef, UnixTime,
+        ProposalRef, ReInit, UnixTime,
     },
 };
 
@@ -60,8 +61,8 @@ pub struct PublicGroup {
     policy: Policy,
     proposals: ProposalCache,
     max_proposals: usize,
-    /// A ReInit was committed: nothing follows.
-    closed: bool,
+    /// A ReInit was committed: nothing follows here.
+    closed: Option<ReInit>,
 }
 
 /// What a message turned out to be.
@@ -204,7 +205,30 @@ impl PublicGroup {
         };
         let state = PublicState::from_group_info(suite, &info, tree, &policy, now)?;
         let proposals = ProposalCache::default();
-        Ok(Self { state, policy, proposals, max_proposals: options.max_proposals, closed: false })
+        Ok(Self { state, policy, proposals, max_proposals: options.max_proposals, closed: None })
+    }
+
+    /// Starts to follow the group that takes the place of this one after a ReInit (RFC 9420 section 11.2), from a GroupInfo of
+    /// its epoch 1. `suite` is that of the successor; the other arguments are those of [`PublicGroup::new`].
+    ///
+    /// Parameters and membership are compared with what the ReInit asked for. Whether the successor's secrets come from this
+    /// group can only be seen by those who join it.
+    ///
+    /// # Errors
+    /// [`JoinError::Succession`] names the rule that the group breaks.
+    pub fn successor(
+        &self,
+        suite: &'static Suite,
+        group_info: &[u8],
+        tree: Option<&[u8]>,
+        options: PublicGroupOptions,
+        now: UnixTime,
+    ) -> Result<Self, JoinError> {
+        let reinit = self.closed.as_ref().ok_or(SuccessionViolation::NotReinitialized)?;
+        let new = Self::new(suite, group_info, tree, options, now)?;
+        check_reinit_parameters(reinit, new.context())?;
+        check_same_members(self.roster(), new.roster(), &*new.policy.validator)?;
+        Ok(new)
     }
 
     /// Judges a message. Nothing is kept: the caller stores a proposal or merges a commit when it has decided to order it.
@@ -224,7 +248,7 @@ impl PublicGroup {
         let unverified = received.without_membership_check();
         let key = self.state.signature_key_of(unverified.content())?;
         let verified = unverified.verify_signature(&*key)?;
-        if self.closed {
+        if self.closed.is_some() {
             return Err(ProcessError::Inactive);
         }
         if let Content::Proposal(proposal) = &verified.content().content {
@@ -289,9 +313,15 @@ impl PublicGroup {
             return Err(MergeError::Superseded);
         }
         let changes = staged.next.apply(&mut self.state);
-        self.closed = changes.reinit.is_some();
+        self.closed.clone_from(&changes.reinit);
         self.proposals.clear();
         Ok(EpochChange { epoch: self.state.context.epoch, changes })
+    }
+
+    /// The group that takes the place of this one, once a commit has covered a ReInit: nothing follows here.
+    #[must_use]
+    pub fn reinit(&self) -> Option<&ReInit> {
+        self.closed.as_ref()
     }
 
     /// Checks that a GroupInfo describes the present epoch: same GroupContext, same confirmation tag, same tree if there is

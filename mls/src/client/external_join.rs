@@ -144,6 +144,7 @@ impl Client {
                 state: &state,
                 client: self,
                 entries: &entries,
+                link: None,
                 proposed: Proposed { list, committer, now },
                 path: true,
                 leaf: LeafContent {
@@ -176,7 +177,9 @@ impl From<CommitError> for JoinError {
             CommitError::Invalid(violation) => Self::ExternalCommit(violation),
             CommitError::PskUnknown(source) => Self::PskUnknown(source),
             CommitError::Local(error) => Self::Local(error),
+            CommitError::Succession(violation) => Self::Succession(violation),
             CommitError::Inactive
+            | CommitError::Create(_)
             | CommitError::UnknownProposal
             | CommitError::TooManyProposals => Self::OwnLeafMissing,
         }

@@ -8,14 +8,15 @@ use crate::{
         next_epoch::MemberSecrets,
         psk::{from_store, psk_secret},
         state::PublicState,
+        succession::{Linked, find_link},
     },
     schedule::{JoinerSecret, SecretTree},
     tree::{LeafRef, PathSecret, TreePrivateKeys, TreeView},
-    validation::{GroupInfoViolation, LeafNodeViolation, check_requirements},
+    validation::{GroupInfoViolation, LeafNodeViolation, SuccessionViolation, check_requirements},
     wire::{
         EncryptedGroupSecrets, GroupContext, GroupInfo, GroupSecrets, KeyPackageRef, LeafIndex,
-        MlsMessage, MlsMessageBody, PreSharedKeyId, PskSource, RequiredCapabilities,
-        ResumptionPskUsage, UnixTime, Welcome,
+        MlsMessage, MlsMessageBody, PreSharedKeyId, RequiredCapabilities, ResumptionPskUsage,
+        UnixTime, Welcome,
     },
 };
 
@@ -27,6 +28,7 @@ pub struct StagedJoin {
     group: Group,
     sender: LeafIndex,
     key_package: KeyPackageRef,
+    continues: Option<ResumptionPskUsage>,
 }
 
 impl StagedJoin {
@@ -59,6 +61,13 @@ impl StagedJoin {
         &self.key_package
     }
 
+    /// How the group continues the one that it was compared with: in its place
+    /// ([`ReInit`](ResumptionPskUsage::ReInit)) or beside it ([`Branch`](ResumptionPskUsage::Branch)).
+    #[must_use]
+    pub fn continues(&self) -> Option<ResumptionPskUsage> {
+        self.continues
+    }
+
     /// Becomes a member.
     #[must_use]
     pub fn accept(self) -> Group {
@@ -82,9 +91,38 @@ impl Client {
     /// That the group is not one which the client is in already (section 12.4.3) is for the caller to check.
     ///
     /// # Errors
-    /// [`JoinError`]; the bundles are as before.
+    /// [`JoinError`]; the bundles are as before. [`JoinError::PskUsage`] for a group that continues another one.
     pub fn join<'b>(
         &self,
+        welcome: &[u8],
+        bundles: impl IntoIterator<Item = &'b KeyPackageBundle>,
+        tree: Option<&[u8]>,
+        now: UnixTime,
+    ) -> Result<StagedJoin, JoinError> {
+        self.open_welcome(None, welcome, bundles, tree, now)
+    }
+
+    /// Reads a Welcome to a group that continues `old`: to its successor after a ReInit (RFC 9420 section 11.2), or to a
+    /// branch of it (section 11.3), as [`StagedJoin::continues`] tells. The rest is as for [`Client::join`].
+    ///
+    /// # Errors
+    /// [`JoinError::Succession`] when the group does not continue `old` by the rules. Its
+    /// [`action`](JoinError::action) is [`WaitForKey`](crate::Action::WaitForKey) where `old` lacks commits, that of the ReInit,
+    /// say.
+    pub fn join_from<'b>(
+        &self,
+        old: &Group,
+        welcome: &[u8],
+        bundles: impl IntoIterator<Item = &'b KeyPackageBundle>,
+        tree: Option<&[u8]>,
+        now: UnixTime,
+    ) -> Result<StagedJoin, JoinError> {
+        self.open_welcome(Some(old), welcome, bundles, tree, now)
+    }
+
+    fn open_welcome<'b>(
+        &self,
+        old: Option<&Group>,
         welcome: &[u8],
         bundles: impl IntoIterator<Item = &'b KeyPackageBundle>,
         tree: Option<&[u8]>,
@@ -102,9 +140,16 @@ impl Client {
         let secrets = self.open_group_secrets(&welcome, bundle, entry)?;
 
         let psks: Vec<&PreSharedKeyId> = secrets.psks.iter().collect();
-        check_psks(&psks)?;
+        let linked = match (old, find_link(&psks)?) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(JoinError::PskUsage),
+            (Some(_), None) => return Err(SuccessionViolation::LinkCount.into()),
+            (Some(old), Some(link)) => Some((old, old.check_link(link)?)),
+        };
         let store = &*self.options().psks;
-        let psk_secret = psk_secret(suite, &psks, |source| from_store(store, source))?;
+        let psk_secret = psk_secret(suite, &psks, |source| {
+            old.and_then(|old| old.find_psk(source)).or_else(|| from_store(store, source))
+        })?;
         let joiner = JoinerSecret::from_slice(secrets.expose_joiner_secret());
         let member = joiner.member(suite, &psk_secret);
         let info = member
@@ -143,10 +188,15 @@ impl Client {
         let limits = self.options().ratchets;
         let secret_tree = SecretTree::new(suite, derived.encryption, width, own_leaf, limits)?;
         let secrets = MemberSecrets { private, epoch: derived.secrets, secret_tree };
+        let group = Group::new(self.clone(), state, secrets, own_leaf);
+        if let Some((old, Linked { usage, epoch })) = &linked {
+            old.check_continued_by(&group, *usage, *epoch)?;
+        }
         Ok(StagedJoin {
-            group: Group::new(self.clone(), state, secrets, own_leaf),
+            group,
             sender: info.signer,
             key_package: bundle.reference().clone(),
+            continues: linked.map(|(_, linked)| linked.usage),
         })
     }
 
@@ -190,15 +240,6 @@ fn find_entry<'w, 'b>(
         let entry = welcome.secrets.iter().find(|e| e.new_member == *bundle.reference())?;
         Some((bundle, entry))
     })
-}
-
-/// Resumption PSKs of usage `reinit` and `branch` tie the new group to another one, which has to be compared.
-fn check_psks(psks: &[&PreSharedKeyId]) -> Result<(), JoinError> {
-    let tied = psks.iter().any(|psk| {
-        matches!(&psk.source, PskSource::Resumption { usage, .. }
-            if *usage != ResumptionPskUsage::Application)
-    });
-    if tied { Err(JoinError::PskUsage) } else { Ok(()) }
 }
 
 /// The leaf that is identical to the one in the key package.

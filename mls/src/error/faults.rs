@@ -6,6 +6,7 @@ use crate::{
     schedule::SecretTreeError,
     validation::{
         GroupInfoViolation, KeyPackageViolation, LeafNodeViolation, ProposalListViolation,
+        SuccessionViolation,
     },
 };
 
@@ -129,6 +130,18 @@ impl SecretTreeError {
             Self::NoSuchLeaf { .. } => Fault::MisbehavingPeer,
             Self::BadSize(_) => Fault::Misuse,
             Self::RatchetExhausted | Self::Crypto(_) => Fault::Local,
+        }
+    }
+}
+
+impl SuccessionViolation {
+    /// Who is at fault.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Early { .. } => Fault::Timing,
+            Self::LinkCount | Self::OtherPredecessor => Fault::Misuse,
+            _ => Fault::MisbehavingPeer,
         }
     }
 }

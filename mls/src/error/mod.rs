@@ -13,6 +13,7 @@ use crate::{
     tree::UpdatePathError,
     validation::{
         GroupInfoViolation, KeyPackageViolation, LeafNodeViolation, ProposalListViolation,
+        SuccessionViolation,
     },
     wire::{ExtensionType, PskSource},
 };
@@ -128,9 +129,13 @@ pub enum JoinError {
     /// A PSK is needed that the application's store does not have.
     #[error("the pre-shared key is not at hand")]
     PskUnknown(PskSource),
-    /// A PSK of usage `reinit` or `branch` ties the group to another one, which is not carried out by this call.
+    /// A PSK of usage `reinit` or `branch` ties the group to another one, against which it has to be compared:
+    /// [`Client::join_from`](crate::Client::join_from) does that.
     #[error("a resumption psk of usage reinit or branch")]
     PskUsage,
+    /// The group does not continue the other one as it claims.
+    #[error("the group does not continue the other one: {0}")]
+    Succession(#[from] SuccessionViolation),
     /// The GroupInfo or the tree is not valid.
     #[error(transparent)]
     GroupInfo(#[from] GroupInfoViolation),
@@ -170,6 +175,7 @@ impl JoinError {
             Self::CipherSuite | Self::ExtensionUnsupported(_) => Fault::IncompatiblePeer,
             Self::ExternalCommit(violation) => violation.fault(),
             Self::GroupInfo(violation) => violation.fault(),
+            Self::Succession(violation) => violation.fault(),
             Self::GroupSecrets
             | Self::EncryptedGroupInfo
             | Self::PskUsage
@@ -183,6 +189,9 @@ impl JoinError {
     /// What to do next: [`Action::Drop`] means that another Welcome or GroupInfo may work.
     #[must_use]
     pub fn action(&self) -> Action {
+        if let Self::Succession(SuccessionViolation::Early { .. }) = self {
+            return Action::WaitForKey;
+        }
         match self.fault() {
             Fault::Misuse | Fault::Local | Fault::IncompatiblePeer => Action::Stop,
             _ => Action::Drop,
@@ -209,6 +218,12 @@ pub enum CommitError {
     /// A PSK is needed that the application's store does not have.
     #[error("the pre-shared key is not at hand")]
     PskUnknown(PskSource),
+    /// The group to be made would not continue this one.
+    #[error("the group would not continue the other one: {0}")]
+    Succession(#[from] SuccessionViolation),
+    /// The group to be made could not be set up.
+    #[error(transparent)]
+    Create(#[from] ClientError),
     /// Something failed on this machine.
     #[error(transparent)]
     Local(#[from] LocalError),
@@ -223,6 +238,8 @@ impl CommitError {
             | Self::UnknownProposal
             | Self::TooManyProposals
             | Self::PskUnknown(_) => Fault::Misuse,
+            Self::Succession(_) => Fault::Misuse,
+            Self::Create(error) => error.fault(),
             Self::Invalid(violation) => match violation.fault() {
                 Fault::IncompatiblePeer => Fault::IncompatiblePeer,
                 _ => Fault::Misuse,

@@ -5,11 +5,12 @@ use crate::{
     crypto::CryptoRng,
     error::{CommitError, ExportError, MergeError},
     framing::{protect_public, seal_private},
+    schedule::Psk,
     validation::{KeyPackageViolation, ListedProposal, ProposalListViolation, check_lifetime},
     wire::{
         Add, Extensions, GroupContextExtensions, GroupId, KeyPackage, LeafIndex, MlsMessage,
-        MlsMessageBody, PreSharedKey, Proposal, ProposalOrRef, ProposalRef, PskSource, Remove,
-        Sender, UnixTime, WireFormat,
+        MlsMessageBody, PreSharedKey, Proposal, ProposalOrRef, ProposalRef, PskSource, ReInit,
+        Remove, Sender, UnixTime, WireFormat,
     },
 };
 
@@ -21,6 +22,7 @@ use super::{
     next_epoch::{MemberSecrets, NextPublic},
     proposal_cache::ReceivedProposal,
     stage::{Proposed, apply_proposals},
+    succession::Link,
 };
 
 /// Collects what a commit is to do. Made by [`Group::commit`].
@@ -33,6 +35,7 @@ pub struct CommitBuilder<'g> {
     group: &'g mut Group,
     by_value: Vec<Proposal>,
     psks: Vec<PskSource>,
+    link: Option<Link>,
     pending: Pending,
     path: bool,
     welcome_tree: bool,
@@ -51,6 +54,7 @@ impl<'g> CommitBuilder<'g> {
             group,
             by_value: Vec::new(),
             psks: Vec::new(),
+            link: None,
             pending: Pending::All,
             path: true,
             welcome_tree: true,
@@ -84,9 +88,23 @@ impl<'g> CommitBuilder<'g> {
         self
     }
 
+    /// Closes the group in favour of another one, which [`Group::successor`] then makes (RFC 9420 section 11.2).
+    ///
+    /// The commit covers nothing else; where other proposals wait, they had better be committed first (section 12.2).
+    pub fn reinit(mut self, reinit: ReInit) -> Self {
+        self.by_value.push(Proposal::ReInit(reinit));
+        self.without_received()
+    }
+
     /// Any proposal by value.
     pub fn proposal(mut self, proposal: Proposal) -> Self {
         self.by_value.push(proposal);
+        self
+    }
+
+    /// Ties the epoch to another group. That makes sense for the first commit of a group only.
+    pub(crate) fn linked(mut self, link: Link) -> Self {
+        self.link = Some(link);
         self
     }
 
@@ -136,7 +154,7 @@ impl<'g> CommitBuilder<'g> {
         rng: &mut dyn CryptoRng,
         now: UnixTime,
     ) -> Result<PendingCommit, CommitError> {
-        let Self { group, mut by_value, psks, pending, path, welcome_tree, .. } = self;
+        let Self { group, mut by_value, psks, link, pending, path, welcome_tree, .. } = self;
         let authenticated_data = self.authenticated_data;
         let active = group.secrets.as_ref().filter(|_| group.closed.is_none());
         let secrets = active.ok_or(CommitError::Inactive)?;
@@ -161,12 +179,16 @@ impl<'g> CommitBuilder<'g> {
             HandshakeFormat::Public => WireFormat::PublicMessage,
             HandshakeFormat::Private => WireFormat::PrivateMessage,
         };
-        let find_psk = |source: &PskSource| group.find_psk(source);
+        let find_psk = |source: &PskSource| match &link {
+            Some(link) if link.id.source == *source => Some(Psk::from_slice(link.psk.as_bytes())),
+            _ => group.find_psk(source),
+        };
         let built = create_commit(
             CommitInput {
                 state: &group.state,
                 client: &group.client,
                 entries: &entries,
+                link: link.as_ref().map(|link| &link.id),
                 proposed: Proposed { list, committer, now },
                 path,
                 leaf: LeafContent {

@@ -11,7 +11,8 @@ use crate::{
     wire::{
         AuthenticatedContent, Capabilities, Commit, Content, EncryptedGroupSecrets, Extensions,
         FramedContent, GroupSecrets, KeyPackageRef, MlsMessage, MlsMessageBody, PathSecretBytes,
-        PreSharedKeyId, ProposalOrRef, PskSource, UpdatePath, Welcome, WireFormat,
+        PreSharedKey, PreSharedKeyId, Proposal, ProposalOrRef, PskSource, UpdatePath, Welcome,
+        WireFormat,
     },
 };
 
@@ -34,6 +35,9 @@ pub(crate) struct CommitInput<'a> {
     pub(crate) state: &'a PublicState,
     pub(crate) client: &'a Client,
     pub(crate) entries: &'a [ProposalOrRef],
+    /// The resumption key that ties a new group to another one. It has no place among the proposals of any other commit,
+    /// so it comes beside them.
+    pub(crate) link: Option<&'a PreSharedKeyId>,
     pub(crate) proposed: Proposed<'a>,
     /// A path even where none is required.
     pub(crate) path: bool,
@@ -77,6 +81,7 @@ pub(crate) fn create_commit(
     let suite = state.suite;
     let mut applied = apply_proposals(state, proposed, client.policy())?;
     let committer = applied.committer;
+    applied.proposals.psks.extend(input.link);
 
     let path = make_path(&mut applied, &input, rng)?;
     if let Some(path) = &path.update_path {
@@ -188,7 +193,11 @@ fn sign_commit(
     input: &CommitInput<'_>,
     path: Option<UpdatePath>,
 ) -> Result<SignedContent, CommitError> {
-    let commit = Commit { proposals: input.entries.to_vec(), path };
+    let mut proposals = input.entries.to_vec();
+    proposals.extend(input.link.map(|psk| {
+        ProposalOrRef::Proposal(Proposal::PreSharedKey(PreSharedKey { psk: psk.clone() }))
+    }));
+    let commit = Commit { proposals, path };
     let content = FramedContent {
         group_id: input.state.context.group_id.clone(),
         epoch: input.state.context.epoch,

@@ -16,6 +16,7 @@ mod save;
 mod snapshot;
 pub(crate) mod stage;
 pub(crate) mod state;
+pub(crate) mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub use proposal_cache::ReceivedProposal;
 pub use propose::ProposalMessage;
 pub use psk::{MemoryPskStore, NoPsks, PskStore};
 pub use snapshot::SnapshotKey;
+pub use succession::{NewGroup, NewGroupBuilder};
 
 pub(crate) use propose::PendingUpdate;
 
@@ -199,6 +201,13 @@ impl Group {
     /// [`ExportError::Inactive`] after removal.
     pub fn resumption_psk(&self) -> Result<Psk, ExportError> {
         Ok(self.secrets.as_ref().ok_or(ExportError::Inactive)?.epoch.resumption_psk().to_psk())
+    }
+
+    /// The resumption key of an epoch that has passed, if it is [kept](crate::ClientOptions::resumption_epochs). Whoever joined
+    /// later needs it for a commit that names it.
+    #[must_use]
+    pub fn past_resumption_psk(&self, epoch: u64) -> Option<Psk> {
+        self.past.resumption(epoch)
     }
 
     /// A GroupInfo of the present epoch, signed by this member, as a message.

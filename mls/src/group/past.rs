@@ -1,7 +1,7 @@
 //! What a member keeps of epochs that have ended: keys for late application data (RFC 9420 section 15.3) and
 //! resumption keys (section 8.6), both bounded.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     client::ClientOptions,
@@ -100,5 +100,13 @@ impl PastEpochs {
             Some(member) => member.clone(),
             None => tree.leaf(leaf).map(Member::from),
         }
+    }
+
+    /// The members of an epoch, past or present; `tree` is that of the present one.
+    pub(crate) fn roster(&self, epoch: u64, tree: &RatchetTree) -> Vec<Member> {
+        let later = self.0.iter().filter(|past| past.epoch >= epoch);
+        let mut leaves: BTreeSet<LeafIndex> = tree.leaves().map(|leaf| leaf.index()).collect();
+        leaves.extend(later.flat_map(|past| past.replaced.keys()));
+        leaves.into_iter().filter_map(|leaf| self.member(epoch, leaf, tree)).collect()
     }
 }

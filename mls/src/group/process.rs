@@ -154,6 +154,9 @@ impl Group {
             return self.process_late(message);
         }
         self.state.check_addressed(&message.group_id, message.epoch)?;
+        if self.closed.is_some() {
+            return Err(ProcessError::Inactive);
+        }
         if !application && !self.client.options().accept.private() {
             return Err(ProcessError::HandshakeFormat);
         }

@@ -15,8 +15,8 @@ use crate::{
     wire::{
         Add, AuthenticatedContent, Content, Extensions, FramedContent, GroupContextExtensions,
         HpkePublicKey, KeyPackage, LeafIndex, LeafNode, LeafNodeSource, MlsMessage, MlsMessageBody,
-        PreSharedKey, Proposal, ProposalRef, PskSource, Remove, Sender, Signature, UnixTime,
-        Update, WireFormat,
+        PreSharedKey, Proposal, ProposalRef, PskSource, ReInit, Remove, Sender, Signature,
+        UnixTime, Update, WireFormat,
     },
 };
 
@@ -133,6 +133,19 @@ impl Group {
     ) -> Result<ProposalMessage, CommitError> {
         let proposal = GroupContextExtensions { extensions };
         self.send_proposal(Proposal::GroupContextExtensions(proposal), rng)
+    }
+
+    /// Proposes to close the group in favour of another one (RFC 9420 section 11.2). A commit covers it only when it
+    /// [names](crate::CommitBuilder::only_received) it.
+    ///
+    /// # Errors
+    /// Those of [`Group::propose`].
+    pub fn propose_reinit(
+        &mut self,
+        reinit: ReInit,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        self.send_proposal(Proposal::ReInit(reinit), rng)
     }
 
     /// Sends any proposal as it is, when it is valid by itself. An Update made elsewhere cannot be used: its private key

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{
@@ -35,9 +35,15 @@ impl PskStore for NoPsks {
     }
 }
 
-/// External keys held in memory.
+/// Keys held in memory.
 #[derive(Debug, Default)]
-pub struct MemoryPskStore(Mutex<HashMap<Vec<u8>, Psk>>);
+pub struct MemoryPskStore(Mutex<Keys>);
+
+#[derive(Debug, Default)]
+struct Keys {
+    external: HashMap<Vec<u8>, Psk>,
+    resumption: HashMap<(GroupId, u64), Psk>,
+}
 
 impl MemoryPskStore {
     /// A store without keys.
@@ -46,21 +52,40 @@ impl MemoryPskStore {
         Self::default()
     }
 
-    /// Puts a key in, replacing one of the same name.
+    /// Puts an external key in, replacing one of the same name.
     pub fn insert(&self, psk_id: impl Into<Vec<u8>>, psk: Psk) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(psk_id.into(), psk);
+        self.keys().external.insert(psk_id.into(), psk);
     }
 
-    /// Takes a key out.
+    /// Takes an external key out.
     pub fn remove(&self, psk_id: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(psk_id);
+        self.keys().external.remove(psk_id);
+    }
+
+    /// Puts the resumption key of an epoch in, for use in other groups or in late epochs of its own.
+    pub fn insert_resumption(&self, group_id: GroupId, epoch: u64, psk: Psk) {
+        self.keys().resumption.insert((group_id, epoch), psk);
+    }
+
+    /// Takes the resumption key of an epoch out.
+    pub fn remove_resumption(&self, group_id: &GroupId, epoch: u64) {
+        self.keys().resumption.remove(&(group_id.clone(), epoch));
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PskStore for MemoryPskStore {
     fn external(&self, psk_id: &[u8]) -> Option<Psk> {
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.get(psk_id).map(|psk| Psk::from_slice(psk.as_bytes()))
+        self.keys().external.get(psk_id).map(|psk| Psk::from_slice(psk.as_bytes()))
+    }
+
+    fn resumption(&self, group_id: &GroupId, epoch: u64) -> Option<Psk> {
+        let keys = self.keys();
+        let psk = keys.resumption.get(&(group_id.clone(), epoch))?;
+        Some(Psk::from_slice(psk.as_bytes()))
     }
 }
 

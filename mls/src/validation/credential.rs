@@ -38,7 +38,8 @@ pub trait CredentialValidator: Send + Sync {
         now: UnixTime,
     ) -> Result<(), CredentialRejected>;
 
-    /// Checks that a member may go on under `new` after having been `old`.
+    /// Checks that a member may go on under `new` after having been `old`: when its leaf is replaced, and when the members of a
+    /// group are compared with those of the one that it continues (sections 11.2, 11.3).
     ///
     /// The default accepts the same credential only.
     ///

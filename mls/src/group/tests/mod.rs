@@ -13,6 +13,7 @@ mod leaf_rules;
 mod leaves;
 mod mutations;
 mod proposals;
+mod succession;
 mod welcome;
 
 use rand::rngs::StdRng;
