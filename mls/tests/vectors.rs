@@ -1,7 +1,8 @@
 //! The official test vectors of RFC 9420, one module for each file.
 //!
-//! `cargo test -p mls --test vectors -- --nocapture` prints how many cases of each file ran. The files are searched in
-//! the folder that `FRAMELOCK_VECTORS` names, else in `../shared/vectors` beside the workspace.
+//! `cargo test --release --workspace --test vectors -- --nocapture` prints how many cases of each file ran, and last the sum.
+//! A workspace build has every feature, hence every suite. The files are searched in the folder that `FRAMELOCK_VECTORS`
+//! names, else in `../shared/vectors` beside the workspace.
 
 #![allow(
     clippy::expect_used,

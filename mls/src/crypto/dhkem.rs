@@ -6,6 +6,7 @@ use rand_core::CryptoRng;
 
 use super::{
     CryptoError, Encapsulation, HpkePrivateKey, Kdf, Kem, KemPrivateKey, KemPublicKey, Secret,
+    error::check_length,
 };
 
 /// A Diffie-Hellman group with the parameters that RFC 9180 section 7.1 gives to its DHKEM.
@@ -48,8 +49,8 @@ impl<G: DhGroup> DhKem<G> {
     }
 }
 
-/// A fresh random key is a candidate like those of DeriveKeyPair: more than this many refusals in a row happen with
-/// probability below 2^-128 even for P-521, whose candidates fail half of the time.
+/// A fresh random key is a candidate like those of DeriveKeyPair. More than this many refusals in a row happen with a
+/// probability below 2^-128: the most refusals are those of P-256, one in 2^32.
 const CANDIDATES: u8 = 255;
 
 impl<G: DhGroup> Kem for DhKem<G> {
@@ -71,18 +72,20 @@ impl<G: DhGroup> Kem for DhKem<G> {
 
     fn derive_key_pair(&self, ikm: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
         let prk = labeled_extract::<G>(b"dkp_prk", ikm);
-        let mut bytes = Secret::zeroed(G::PRIVATE_LENGTH);
-        let Some(mask) = G::CANDIDATE_MASK else {
-            labeled_expand::<G>(&prk, b"sk", &[], bytes.as_mut_bytes())?;
-            return Ok(Box::new(Private::<G>::new(G::private_key(bytes.as_bytes())?)?));
-        };
-        for counter in 0..=CANDIDATES {
-            labeled_expand::<G>(&prk, b"candidate", &[&[counter]], bytes.as_mut_bytes())?;
-            if let Some(private) = candidate::<G>(&mut bytes, mask) {
-                return Ok(Box::new(Private::<G>::new(private)?));
+        let key = match G::CANDIDATE_MASK {
+            None => {
+                let mut bytes = Secret::zeroed(G::PRIVATE_LENGTH);
+                labeled_expand::<G>(&prk, b"sk", &[], bytes.as_mut_bytes())?;
+                G::private_key(bytes.as_bytes())?
             }
-        }
-        Err(CryptoError::Backend("every candidate for a private key"))
+            Some(mask) => first_candidate(
+                G::PRIVATE_LENGTH,
+                mask,
+                |counter, out| labeled_expand::<G>(&prk, b"candidate", &[&[counter]], out),
+                |bytes| G::private_key(bytes.as_bytes()),
+            )?,
+        };
+        Ok(Box::new(Private::<G>::new(key)?))
     }
 
     fn private_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
@@ -158,35 +161,49 @@ impl<G: DhGroup> fmt::Debug for Public<G> {
     }
 }
 
-/// A uniform private key: random candidates until one is in range.
+/// A uniform private key.
 fn generate<G: DhGroup>(rng: &mut dyn CryptoRng) -> Result<G::Private, CryptoError> {
-    for _ in 0..=CANDIDATES {
-        let mut bytes = Secret::random(G::PRIVATE_LENGTH, rng);
-        if let Some(private) = candidate::<G>(&mut bytes, G::CANDIDATE_MASK.unwrap_or(0xff)) {
-            return Ok(private);
+    let mask = G::CANDIDATE_MASK.unwrap_or(0xff);
+    random_candidate(G::PRIVATE_LENGTH, mask, rng, |bytes| G::private_key(bytes.as_bytes()))
+}
+
+/// A uniform key: random candidates, their first byte masked, until one is in range.
+pub(crate) fn random_candidate<K>(
+    length: usize,
+    mask: u8,
+    rng: &mut dyn CryptoRng,
+    parse: impl Fn(&Secret) -> Result<K, CryptoError>,
+) -> Result<K, CryptoError> {
+    let draw = |_: u8, out: &mut [u8]| {
+        rng.fill_bytes(out);
+        Ok(())
+    };
+    first_candidate(length, mask, draw, parse)
+}
+
+fn first_candidate<K>(
+    length: usize,
+    mask: u8,
+    mut draw: impl FnMut(u8, &mut [u8]) -> Result<(), CryptoError>,
+    parse: impl Fn(&Secret) -> Result<K, CryptoError>,
+) -> Result<K, CryptoError> {
+    let mut bytes = Secret::zeroed(length);
+    for counter in 0..=CANDIDATES {
+        draw(counter, bytes.as_mut_bytes())?;
+        if let Some(first) = bytes.as_mut_bytes().first_mut() {
+            *first &= mask;
+        }
+        match parse(&bytes) {
+            Err(CryptoError::InvalidPrivateKey) => {}
+            decided => return decided,
         }
     }
     Err(CryptoError::Backend("every candidate for a private key"))
 }
 
-fn candidate<G: DhGroup>(bytes: &mut Secret, mask: u8) -> Option<G::Private> {
-    if let Some(first) = bytes.as_mut_bytes().first_mut() {
-        *first &= mask;
-    }
-    G::private_key(bytes.as_bytes()).ok()
-}
-
 fn parse_public<G: DhGroup>(bytes: &[u8]) -> Result<G::Public, CryptoError> {
     check_length("a kem public key", G::PUBLIC_LENGTH, bytes)?;
     G::public_key(bytes)
-}
-
-fn check_length(what: &'static str, expected: usize, bytes: &[u8]) -> Result<(), CryptoError> {
-    if bytes.len() == expected {
-        Ok(())
-    } else {
-        Err(CryptoError::WrongLength { what, expected, actual: bytes.len() })
-    }
 }
 
 /// `ExtractAndExpand` (RFC 9180 section 4.1).

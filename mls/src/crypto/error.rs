@@ -57,3 +57,26 @@ pub enum CryptoError {
     #[error("the cryptographic library refused {0}")]
     Backend(&'static str),
 }
+
+/// Checks the length of a key that the algorithm fixes.
+pub(crate) fn check_length(
+    what: &'static str,
+    expected: usize,
+    bytes: &[u8],
+) -> Result<(), CryptoError> {
+    let actual = bytes.len();
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(CryptoError::WrongLength { what, expected, actual })
+    }
+}
+
+/// The bytes as an array of the length that the algorithm fixes.
+pub(crate) fn exactly<'a, const N: usize>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<&'a [u8; N], CryptoError> {
+    let actual = bytes.len();
+    bytes.try_into().map_err(|_| CryptoError::WrongLength { what, expected: N, actual })
+}

@@ -20,19 +20,20 @@
 //! ECDSA (see [`SigningKey::sign`]).
 
 mod aead;
+mod curve25519;
 mod dhkem;
-mod ed25519;
 mod error;
 mod hash;
 mod hpke;
 mod kdf;
 mod kem;
 mod labels;
-mod p256;
+mod nist;
 mod secret;
 mod signature;
 mod suite;
-mod x25519;
+#[cfg(feature = "post-quantum")]
+mod x_wing;
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc_rs;

@@ -44,6 +44,29 @@ pub struct ExternalInitSecret {
     pub init_secret: Secret,
 }
 
+/// Defines the suites of a backend as a table: the identifier; KEM, hash, KDF and AEAD, each with the identifier that
+/// HPKE knows it by (a hash has none); the signature scheme.
+macro_rules! suites {
+    ($parts:ty; $($(#[$meta:meta])* $id:ident:
+        $kem:expr => $hpke_kem:ident, $hash:ident, $kdf:ident => $hpke_kdf:ident, $aead:ident => $hpke_aead:ident,
+        $signature:expr;)+) => {
+        &[$($(#[$meta])* $crate::crypto::Suite {
+            id: $crate::wire::CipherSuite::$id,
+            hash: &$hash,
+            kdf: &$kdf,
+            aead: &$aead,
+            kem: &$kem,
+            hpke: &$crate::crypto::hpke::HpkeSuite::<$parts>::new(
+                ::hpke_rs_crypto::types::KemAlgorithm::$hpke_kem,
+                ::hpke_rs_crypto::types::KdfAlgorithm::$hpke_kdf,
+                ::hpke_rs_crypto::types::AeadAlgorithm::$hpke_aead,
+            ),
+            signature: &$signature,
+        },)+]
+    };
+}
+pub(crate) use suites;
+
 const EXTERNAL_INIT: &[u8] = b"MLS 1.0 external init secret";
 
 impl Suite {

@@ -55,6 +55,11 @@ code_points! {
         X448_CHACHA20POLY1305_SHA512_ED448 = 6,
         /// Suite 7: P-384, AES-256-GCM, SHA-384, ECDSA P-384.
         P384_AES256GCM_SHA384_P384 = 7,
+        /// X-Wing (ML-KEM-768 with X25519), AES-256-GCM, SHA-384, Ed25519: the suite
+        /// MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519 of draft-ietf-mls-pq-ciphersuites-06. The draft has no
+        /// number for it yet (it stands second, as TBD2), so it has one for private use here, which members agree on
+        /// beforehand.
+        MLKEM768X25519_AES256GCM_SHA384_ED25519 = 0xf002,
     }
 
     /// Type of an extension (RFC 9420 section 17.3).

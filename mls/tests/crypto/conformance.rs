@@ -1,35 +1,78 @@
 //! What one backend makes, every backend takes, and from the same randomness they make the same.
 
-use mls::{crypto::Secret, wire::CipherSuite};
+use mls::{
+    crypto::{MAX_HASH_LENGTH, Secret},
+    wire::CipherSuite,
+};
 
 use crate::{pairs, providers, rng, suites};
 
 #[test]
-fn every_backend_has_the_first_three_suites() {
+fn every_backend_has_its_suites() {
     for provider in providers() {
-        let ids: Vec<u16> = provider.suites.iter().map(|suite| suite.id.0).collect();
-        assert_eq!(ids, [1, 2, 3], "{}", provider.name);
-        assert!(provider.suite(CipherSuite(4)).is_none());
+        let curve448 = cfg!(feature = "curve448-prerelease") && provider.name == "rust-crypto";
+        let expected = (1..=7).filter(|id| curve448 || ![4, 6].contains(id));
+        let expected = expected.chain(cfg!(feature = "post-quantum").then_some(0xf002));
+        let ids = provider.suites.iter().map(|suite| suite.id.0);
+        assert!(ids.eq(expected), "{}", provider.name);
+        assert!(provider.suite(CipherSuite(8)).is_none());
+    }
+}
+
+#[test]
+fn parts_are_those_that_the_suite_is_made_of() {
+    for suite in suites() {
+        // KEM (RFC 9180 section 7.1), Nh, Nk, signature scheme (RFC 9420 section 17.1).
+        let expected = match suite.id.0 {
+            1 | 3 => (0x0020, 32, if suite.id.0 == 1 { 16 } else { 32 }, 0x0807),
+            2 => (0x0010, 32, 16, 0x0403),
+            4 | 6 => (0x0021, 64, 32, 0x0808),
+            5 => (0x0012, 64, 32, 0x0603),
+            7 => (0x0011, 48, 32, 0x0503),
+            0xf002 => (0x647a, 48, 32, 0x0807),
+            other => panic!("suite {other}"),
+        };
+        let parts =
+            (suite.kem.id(), suite.hash_length(), suite.aead.key_length(), suite.signature.id());
+        assert_eq!(parts, expected, "{suite:?}");
+        assert_eq!(suite.kdf.length(), suite.hash_length());
+        assert_eq!(suite.aead.nonce_length(), 12);
     }
 }
 
 #[test]
 fn hashes_macs_and_derived_secrets_agree() {
-    let key = Secret::from_slice(&[7; 32]);
+    let key = Secret::from_slice(&[7; MAX_HASH_LENGTH]);
     let parts: [&[u8]; 4] = [b"one", b"", b"two", &[0; 200]];
     let joined: Vec<u8> = parts.concat();
     for (a, b) in pairs() {
-        assert_eq!(a.hash_length(), 32);
+        let length = a.hash_length();
+        assert_eq!(a.hash(&parts).as_bytes().len(), length);
         assert_eq!(a.hash(&parts), b.hash(&[&joined]));
         assert_eq!(a.mac(&key, &parts), b.mac(&key, &[&joined]));
-        assert_eq!(a.extract(&key, &Secret::zeroed(32)), b.extract(&key, &Secret::zeroed(32)));
+        assert_eq!(
+            a.extract(&key, &Secret::zeroed(length)),
+            b.extract(&key, &Secret::zeroed(length))
+        );
         assert_eq!(
             a.kdf.extract(&[], &parts).as_bytes(),
-            b.kdf.extract(&[0; 32], &[&joined]).as_bytes(),
+            b.kdf.extract(&vec![0; length], &[&joined]).as_bytes(),
             "an absent salt is a salt of zeros (RFC 5869 section 2.2)"
         );
         // Lengths around the block boundaries, and a context longer than any library's buffer.
-        for length in [0, 1, 12, 16, 31, 32, 33, 64, 65, 1000, 255 * 32] {
+        for length in [
+            0,
+            1,
+            12,
+            16,
+            length - 1,
+            length,
+            length + 1,
+            2 * length,
+            2 * length + 1,
+            1000,
+            255 * length,
+        ] {
             let context = vec![3; length * 2];
             let left = a.expand_with_label(&key, "test", &context, length).unwrap();
             let right = b.expand_with_label(&key, "test", &context, length).unwrap();
@@ -43,7 +86,7 @@ fn hashes_macs_and_derived_secrets_agree() {
 #[test]
 fn labels_contexts_and_lengths_separate() {
     for suite in suites() {
-        let secret = Secret::from_slice(&[9; 32]);
+        let secret = Secret::from_slice(&[9; MAX_HASH_LENGTH]);
         let base = suite.expand_with_label(&secret, "a", b"x", 32).unwrap();
         assert_ne!(base, suite.expand_with_label(&secret, "b", b"x", 32).unwrap());
         assert_ne!(base, suite.expand_with_label(&secret, "a", b"y", 32).unwrap());

@@ -10,9 +10,14 @@
 
 mod bad_input;
 mod conformance;
+#[cfg(feature = "curve448-prerelease")]
+mod curve448;
 #[cfg(all(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod ed25519;
 mod known_answers;
+mod nist;
+#[cfg(feature = "post-quantum")]
+mod x_wing;
 
 use mls::crypto::{self, CryptoProvider, Suite};
 use rand::{SeedableRng, rngs::StdRng};

@@ -48,14 +48,14 @@ pub(crate) fn group(suite: &'static Suite) -> Group {
         suite,
         tree: SecretTree::new(
             suite,
-            EncryptionSecret::from_slice(&[1; 32]),
+            EncryptionSecret::from_slice(&vec![1; suite.hash_length()]),
             4,
             LeafIndex(leaf),
             RatchetLimits::default(),
         )
         .unwrap(),
-        sender_data: SenderDataSecret::from_slice(&[2; 32]),
-        membership: MembershipKey::from_slice(&[3; 32]),
+        sender_data: SenderDataSecret::from_slice(&vec![2; suite.hash_length()]),
+        membership: MembershipKey::from_slice(&vec![3; suite.hash_length()]),
         context: context(suite, EPOCH),
         leaf: LeafIndex(leaf),
         key,

@@ -134,8 +134,8 @@ fn a_message_altered_on_the_way_is_refused() {
         refused(bob, alter(|message| message.ciphertext[0] ^= 1), sender_data);
         refused(bob, alter(|message| message.ciphertext.clear()), sender_data);
         let content = FramingError::ContentUndecryptable;
-        refused(bob, alter(|message| message.ciphertext[40] ^= 1), content);
-        refused(bob, alter(|message| message.ciphertext.truncate(60)), content);
+        refused(bob, alter(|message| message.ciphertext[80] ^= 1), content);
+        refused(bob, alter(|message| message.ciphertext.truncate(90)), content);
         refused(bob, alter(|message| message.authenticated_data[0] ^= 1), content);
         assert_eq!(bob.read_private(message).unwrap(), application(&[1; 100]));
     }

@@ -14,7 +14,7 @@ use crate::{
     suites,
 };
 
-const ROOT: [u8; 32] = [0x5a; 32];
+const ROOT: [u8; 64] = [0x5a; 64];
 const APPLICATION: RatchetKind = RatchetKind::Application;
 
 fn tree(leaves: u32, own: u32) -> SecretTree {

@@ -26,18 +26,10 @@ pub(crate) fn suites() -> Vec<(&'static str, &'static Suite)> {
         #[cfg(feature = "rust-crypto")]
         &crypto::RUST_CRYPTO,
     ];
-    let ids = [
-        CipherSuite::X25519_AES128GCM_SHA256_ED25519,
-        CipherSuite::P256_AES128GCM_SHA256_P256,
-        CipherSuite::X25519_CHACHA20POLY1305_SHA256_ED25519,
-    ];
-    let mut suites = Vec::new();
-    for provider in providers {
-        for id in ids {
-            suites.push((provider.name, provider.suite(id).expect("the backend has the suite")));
-        }
-    }
-    suites
+    let named = |provider: &'static CryptoProvider| {
+        provider.suites.iter().map(|suite| (provider.name, suite))
+    };
+    providers.into_iter().flat_map(named).collect()
 }
 
 /// One suite, for tests whose subject is not the cryptography.

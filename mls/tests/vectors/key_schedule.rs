@@ -7,7 +7,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use crate::common::{self, Hex, NO_SUITE, Outcome};
+use crate::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -49,11 +49,8 @@ struct Exporter {
 
 #[test]
 fn key_schedule() {
-    common::run("key-schedule", 3, |case: Case| {
+    common::run("key-schedule", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         for suite in suites {
             let mut init = InitSecret::from_slice(&case.initial_init_secret);
             for (number, epoch) in (0..).zip(&case.epochs) {
@@ -97,6 +94,5 @@ fn key_schedule() {
                 init = InitSecret::from_slice(secrets.init().as_bytes());
             }
         }
-        Outcome::Ran
     });
 }

@@ -12,7 +12,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use super::common::{self, Hex, NO_SUITE, Outcome};
+use super::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -53,7 +53,8 @@ impl Case {
 
     fn client(&self, suite: &'static Suite) -> Client {
         let leaf = self.key_package().leaf_node;
-        let private = SignaturePrivateKey::from_slice(&self.signature_priv);
+        let private =
+            SignaturePrivateKey::from_slice(&common::private_key(suite, &self.signature_priv));
         let keys = SignatureKeyPair::import(suite, &private, &leaf.signature_key).unwrap();
         let psks = MemoryPskStore::new();
         for psk in &self.external_psks {
@@ -73,8 +74,8 @@ impl Case {
         let bundle = KeyPackageBundle::from_parts(
             suite,
             self.key_package(),
-            &HpkePrivateKey::from_slice(&self.init_priv),
-            &HpkePrivateKey::from_slice(&self.encryption_priv),
+            &HpkePrivateKey::from_slice(&common::private_key(suite, &self.init_priv)),
+            &HpkePrivateKey::from_slice(&common::private_key(suite, &self.encryption_priv)),
         )
         .unwrap();
         let tree = self.ratchet_tree.as_deref();
@@ -98,28 +99,24 @@ impl Case {
     }
 }
 
-fn run(name: &str, expected: usize) {
-    common::run(name, expected, |case: Case| {
+fn run(name: &str) {
+    common::run(name, |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         suites.into_iter().for_each(|suite| case.check(suite));
-        Outcome::Ran
     });
 }
 
 #[test]
 fn joins_by_welcome() {
-    run("passive-client-welcome", 24);
+    run("passive-client-welcome");
 }
 
 #[test]
 fn handles_commits() {
-    run("passive-client-handling-commit", 39);
+    run("passive-client-handling-commit");
 }
 
 #[test]
 fn follows_a_random_history() {
-    run("passive-client-random", 1);
+    run("passive-client-random");
 }

@@ -6,7 +6,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use crate::common::{self, Hex, NO_SUITE, Outcome};
+use crate::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -24,11 +24,8 @@ struct Listed {
 
 #[test]
 fn psk_secret() {
-    common::run("psk_secret", 33, |case: Case| {
+    common::run("psk_secret", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         let listed: Vec<(PreSharedKeyId, Psk)> = case
             .psks
             .iter()
@@ -44,6 +41,5 @@ fn psk_secret() {
             let computed = PskSecret::compute(suite, &inputs).unwrap();
             assert_eq!(computed.as_bytes(), &*case.psk_secret);
         }
-        Outcome::Ran
     });
 }

@@ -10,7 +10,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use crate::common::{self, Hex, NO_SUITE, Outcome};
+use crate::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -48,11 +48,8 @@ impl Generation {
 
 #[test]
 fn secret_tree() {
-    common::run("secret-tree", 9, |case: Case| {
+    common::run("secret-tree", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         for suite in suites {
             let secret = SenderDataSecret::from_slice(&case.sender_data.sender_data_secret);
             let keys = secret.keys(suite, &case.sender_data.ciphertext).unwrap();
@@ -63,7 +60,6 @@ fn secret_tree() {
                 check_sending(suite, &case, kind);
             }
         }
-        Outcome::Ran
     });
 }
 

@@ -7,7 +7,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use crate::common::{self, Hex, NO_SUITE, Outcome};
+use crate::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -21,11 +21,8 @@ struct Case {
 
 #[test]
 fn transcript_hashes() {
-    common::run("transcript-hashes", 3, |case: Case| {
+    common::run("transcript-hashes", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         let commit = AuthenticatedContent::from_bytes(&case.authenticated_content).unwrap();
         assert_eq!(commit.to_bytes(), *case.authenticated_content);
         let AuthenticatedContent { wire_format, content, auth } = commit;
@@ -41,6 +38,5 @@ fn transcript_hashes() {
             let interim = InterimTranscriptHash::compute(suite, &confirmed, &tag);
             assert_eq!(interim.as_bytes(), &*case.interim_transcript_hash_after);
         }
-        Outcome::Ran
     });
 }

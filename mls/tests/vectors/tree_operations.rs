@@ -7,7 +7,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use super::common::{self, Hex, NO_SUITE, Outcome};
+use super::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -22,11 +22,8 @@ struct Case {
 
 #[test]
 fn tree_operations() {
-    common::run("tree-operations", 5, |case: Case| {
+    common::run("tree-operations", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         for suite in suites {
             let mut tree = RatchetTree::from_bytes(suite, &case.tree_before).unwrap();
             assert_eq!(tree.tree_hash().as_bytes(), &*case.tree_hash_before);
@@ -53,6 +50,5 @@ fn tree_operations() {
             assert_eq!(tree.encode_tree(), *case.tree_after);
             assert_eq!(tree, RatchetTree::from_bytes(suite, &case.tree_after).unwrap());
         }
-        Outcome::Ran
     });
 }

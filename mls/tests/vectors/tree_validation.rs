@@ -6,7 +6,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use super::common::{self, Hex, NO_SUITE, Outcome};
+use super::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -19,11 +19,8 @@ struct Case {
 
 #[test]
 fn tree_validation() {
-    common::run("tree-validation", 42, |case: Case| {
+    common::run("tree-validation", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         for suite in suites {
             let tree = RatchetTree::from_bytes(suite, &case.tree).unwrap();
             let nodes = tree.size().nodes() as usize;
@@ -39,6 +36,5 @@ fn tree_validation() {
             tree.validate(&GroupId(case.group_id.to_vec())).unwrap();
             assert_eq!(tree.encode_tree(), *case.tree);
         }
-        Outcome::Ran
     });
 }

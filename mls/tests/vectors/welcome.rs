@@ -10,7 +10,7 @@ use mls::{
 };
 use serde::Deserialize;
 
-use super::common::{self, Hex, NO_SUITE, Outcome};
+use super::common::{self, Hex};
 
 #[derive(Deserialize)]
 struct Case {
@@ -81,12 +81,8 @@ impl Case {
 
 #[test]
 fn welcome() {
-    common::run("welcome", 3, |case: Case| {
+    common::run("welcome", |case: Case| {
         let suites = common::suites(case.cipher_suite);
-        if suites.is_empty() {
-            return Outcome::LeftOut(NO_SUITE);
-        }
         suites.into_iter().for_each(|suite| case.check(suite));
-        Outcome::Ran
     });
 }

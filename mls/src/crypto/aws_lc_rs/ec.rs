@@ -1,22 +1,26 @@
 //! Diffie-Hellman and signatures.
 
-use core::fmt;
+use core::{fmt, marker::PhantomData};
 
 use aws_lc_rs::{
     agreement::{self, agree},
     encoding::{AsBigEndian as _, Curve25519SeedBin, EcPrivateKeyBin},
     rand::SystemRandom,
     signature::{
-        self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ED25519, EcdsaKeyPair,
-        Ed25519KeyPair, KeyPair as _,
+        self, ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1,
+        ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1, ECDSA_P521_SHA512_ASN1_SIGNING,
+        ED25519, EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, Ed25519KeyPair,
+        KeyPair as _,
     },
 };
 use rand_core::CryptoRng;
 
-use super::HKDF_SHA256;
+use super::{HKDF_SHA256, HKDF_SHA384, HKDF_SHA512};
 use crate::crypto::{
     CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
-    VerifyingKey, dhkem::DhGroup, ed25519, p256 as curve, x25519,
+    VerifyingKey, curve25519,
+    dhkem::DhGroup,
+    nist::{self, NistCurve, P256, P384, P521},
 };
 
 pub(super) struct X25519;
@@ -25,9 +29,9 @@ impl DhGroup for X25519 {
     type Private = agreement::PrivateKey;
     type Public = agreement::ParsedPublicKey;
 
-    const KEM_ID: u16 = 0x0020;
-    const PRIVATE_LENGTH: usize = 32;
-    const PUBLIC_LENGTH: usize = x25519::PUBLIC_KEY_LENGTH;
+    const KEM_ID: u16 = curve25519::KEM_ID;
+    const PRIVATE_LENGTH: usize = curve25519::KEY_LENGTH;
+    const PUBLIC_LENGTH: usize = curve25519::KEY_LENGTH;
     const CANDIDATE_MASK: Option<u8> = None;
 
     fn kdf() -> &'static dyn Kdf {
@@ -49,7 +53,7 @@ impl DhGroup for X25519 {
     }
 
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
-        import_public(&agreement::X25519, &x25519::check_public_key(bytes)?)
+        import_public(&agreement::X25519, &curve25519::check_x25519_public(bytes)?)
     }
 
     fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {
@@ -60,24 +64,65 @@ impl DhGroup for X25519 {
     }
 }
 
-pub(super) struct P256Dh;
+/// What AWS-LC calls a NIST curve and ECDSA on it.
+pub(super) trait Curve: NistCurve {
+    const AGREEMENT: &'static agreement::Algorithm;
+    const SIGNING: &'static EcdsaSigningAlgorithm;
+    const VERIFICATION: &'static EcdsaVerificationAlgorithm;
 
-impl DhGroup for P256Dh {
-    type Private = agreement::PrivateKey;
-    type Public = agreement::ParsedPublicKey;
+    /// The KDF of the DHKEM.
+    fn kdf() -> &'static dyn Kdf;
+}
 
-    const KEM_ID: u16 = 0x0010;
-    const PRIVATE_LENGTH: usize = curve::PRIVATE_KEY_LENGTH;
-    const PUBLIC_LENGTH: usize = curve::PUBLIC_KEY_LENGTH;
-    const CANDIDATE_MASK: Option<u8> = Some(0xff);
+impl Curve for P256 {
+    const AGREEMENT: &'static agreement::Algorithm = &agreement::ECDH_P256;
+    const SIGNING: &'static EcdsaSigningAlgorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
+    const VERIFICATION: &'static EcdsaVerificationAlgorithm = &ECDSA_P256_SHA256_ASN1;
 
     fn kdf() -> &'static dyn Kdf {
         &HKDF_SHA256
     }
+}
+
+impl Curve for P384 {
+    const AGREEMENT: &'static agreement::Algorithm = &agreement::ECDH_P384;
+    const SIGNING: &'static EcdsaSigningAlgorithm = &ECDSA_P384_SHA384_ASN1_SIGNING;
+    const VERIFICATION: &'static EcdsaVerificationAlgorithm = &ECDSA_P384_SHA384_ASN1;
+
+    fn kdf() -> &'static dyn Kdf {
+        &HKDF_SHA384
+    }
+}
+
+impl Curve for P521 {
+    const AGREEMENT: &'static agreement::Algorithm = &agreement::ECDH_P521;
+    const SIGNING: &'static EcdsaSigningAlgorithm = &ECDSA_P521_SHA512_ASN1_SIGNING;
+    const VERIFICATION: &'static EcdsaVerificationAlgorithm = &ECDSA_P521_SHA512_ASN1;
+
+    fn kdf() -> &'static dyn Kdf {
+        &HKDF_SHA512
+    }
+}
+
+/// Diffie-Hellman on a NIST curve.
+pub(super) struct NistDh<C>(PhantomData<fn() -> C>);
+
+impl<C: Curve> DhGroup for NistDh<C> {
+    type Private = agreement::PrivateKey;
+    type Public = agreement::ParsedPublicKey;
+
+    const KEM_ID: u16 = C::KEM_ID;
+    const PRIVATE_LENGTH: usize = C::PRIVATE_LENGTH;
+    const PUBLIC_LENGTH: usize = C::PUBLIC_LENGTH;
+    const CANDIDATE_MASK: Option<u8> = Some(C::FIRST_BYTE);
+
+    fn kdf() -> &'static dyn Kdf {
+        C::kdf()
+    }
 
     fn private_key(bytes: &[u8]) -> Result<Self::Private, CryptoError> {
-        curve::check_private_length(bytes)?;
-        import_private(&agreement::ECDH_P256, bytes)
+        nist::check_private_length::<C>(bytes)?;
+        import_private(C::AGREEMENT, bytes)
     }
 
     fn private_bytes(private: &Self::Private) -> Result<HpkePrivateKey, CryptoError> {
@@ -91,8 +136,8 @@ impl DhGroup for P256Dh {
     }
 
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
-        curve::check_encoding(bytes)?;
-        import_public(&agreement::ECDH_P256, bytes)
+        nist::check_encoding::<C>(bytes)?;
+        import_public(C::AGREEMENT, bytes)
     }
 
     fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {
@@ -129,22 +174,22 @@ pub(super) struct Ed25519;
 
 impl SignatureScheme for Ed25519 {
     fn id(&self) -> u16 {
-        ed25519::SCHEME
+        curve25519::SCHEME
     }
 
     fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn SigningKey>, CryptoError> {
-        self.signing_key(Secret::random(ed25519::PRIVATE_KEY_LENGTH, rng).as_bytes())
+        self.signing_key(Secret::random(curve25519::KEY_LENGTH, rng).as_bytes())
     }
 
     fn signing_key(&self, bytes: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
-        let seed = ed25519::check_private_key(bytes)?;
+        let seed = curve25519::check_ed25519_private(bytes)?;
         let key = Ed25519KeyPair::from_seed_unchecked(seed)
             .map_err(|_| CryptoError::InvalidPrivateKey)?;
         Ok(Box::new(Ed25519Private(key)))
     }
 
     fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
-        ed25519::check_public_key(bytes)?;
+        curve25519::check_ed25519_public(bytes)?;
         Ok(Box::new(Public::new(&ED25519, bytes)?))
     }
 }
@@ -175,39 +220,41 @@ impl fmt::Debug for Ed25519Private {
     }
 }
 
-/// ECDSA on P-256 with SHA-256.
-pub(super) struct P256;
+/// ECDSA on a NIST curve.
+pub(super) struct Ecdsa<C>(PhantomData<fn() -> C>);
 
-impl SignatureScheme for P256 {
-    fn id(&self) -> u16 {
-        curve::SCHEME
-    }
-
-    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn SigningKey>, CryptoError> {
-        curve::generate(self, rng)
-    }
-
-    fn signing_key(&self, bytes: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
-        curve::check_private_length(bytes)?;
-        let public = compute_public(&import_private(&agreement::ECDH_P256, bytes)?)?;
-        let key = EcdsaKeyPair::from_private_key_and_public_key(
-            &ECDSA_P256_SHA256_ASN1_SIGNING,
-            bytes,
-            &public,
-        )
-        .map_err(|_| CryptoError::InvalidPrivateKey)?;
-        Ok(Box::new(P256Private(key)))
-    }
-
-    fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
-        curve::check_encoding(bytes)?;
-        Ok(Box::new(Public::new(&ECDSA_P256_SHA256_ASN1, bytes)?))
+impl<C> Ecdsa<C> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
     }
 }
 
-struct P256Private(EcdsaKeyPair);
+impl<C: Curve> SignatureScheme for Ecdsa<C> {
+    fn id(&self) -> u16 {
+        C::SCHEME
+    }
 
-impl SigningKey for P256Private {
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn SigningKey>, CryptoError> {
+        nist::generate::<C>(self, rng)
+    }
+
+    fn signing_key(&self, bytes: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
+        nist::check_private_length::<C>(bytes)?;
+        let public = compute_public(&import_private(C::AGREEMENT, bytes)?)?;
+        let key = EcdsaKeyPair::from_private_key_and_public_key(C::SIGNING, bytes, &public)
+            .map_err(|_| CryptoError::InvalidPrivateKey)?;
+        Ok(Box::new(EcdsaPrivate(key)))
+    }
+
+    fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
+        nist::check_encoding::<C>(bytes)?;
+        Ok(Box::new(Public::new(C::VERIFICATION, bytes)?))
+    }
+}
+
+struct EcdsaPrivate(EcdsaKeyPair);
+
+impl SigningKey for EcdsaPrivate {
     fn public(&self) -> &[u8] {
         self.0.public_key().as_ref()
     }
@@ -227,7 +274,7 @@ impl SigningKey for P256Private {
     }
 }
 
-impl fmt::Debug for P256Private {
+impl fmt::Debug for EcdsaPrivate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SigningKey(redacted)")
     }

@@ -4,71 +4,55 @@ mod ec;
 mod symmetric;
 
 use aws_lc_rs::{aead, digest, hmac};
-use hpke_rs_crypto::types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm, TwoStageKdfAlgorithm};
+use hpke_rs_crypto::types::{AeadAlgorithm, TwoStageKdfAlgorithm};
 
 use self::{
-    ec::{Ed25519, P256, P256Dh, X25519},
+    ec::{Ecdsa, Ed25519, NistDh, X25519},
     symmetric::{Cipher, HashSuite},
 };
+#[cfg(feature = "post-quantum")]
+use super::x_wing::XWing;
 use super::{
     Aead, CryptoProvider, Kdf, Suite,
     dhkem::DhKem,
-    hpke::{HpkeParts, HpkeSuite},
+    hpke::HpkeParts,
     kdf::HkdfOverHmac,
+    nist::{P256, P384, P521},
+    suite::suites,
 };
-use crate::wire::CipherSuite;
 
 /// The fast native backend.
 pub static AWS_LC_RS: CryptoProvider = CryptoProvider { name: "aws-lc-rs", suites: SUITES };
 
-static SUITES: &[Suite] = &[
-    Suite {
-        id: CipherSuite::X25519_AES128GCM_SHA256_ED25519,
-        hash: &SHA256,
-        kdf: &HKDF_SHA256,
-        aead: &AES_128_GCM,
-        kem: &DHKEM_X25519,
-        hpke: &HpkeSuite::<Parts>::new(
-            KemAlgorithm::DhKem25519,
-            KdfAlgorithm::HkdfSha256,
-            AeadAlgorithm::Aes128Gcm,
-        ),
-        signature: &Ed25519,
-    },
-    Suite {
-        id: CipherSuite::P256_AES128GCM_SHA256_P256,
-        hash: &SHA256,
-        kdf: &HKDF_SHA256,
-        aead: &AES_128_GCM,
-        kem: &DHKEM_P256,
-        hpke: &HpkeSuite::<Parts>::new(
-            KemAlgorithm::DhKemP256,
-            KdfAlgorithm::HkdfSha256,
-            AeadAlgorithm::Aes128Gcm,
-        ),
-        signature: &P256,
-    },
-    Suite {
-        id: CipherSuite::X25519_CHACHA20POLY1305_SHA256_ED25519,
-        hash: &SHA256,
-        kdf: &HKDF_SHA256,
-        aead: &CHACHA20_POLY1305,
-        kem: &DHKEM_X25519,
-        hpke: &HpkeSuite::<Parts>::new(
-            KemAlgorithm::DhKem25519,
-            KdfAlgorithm::HkdfSha256,
-            AeadAlgorithm::ChaCha20Poly1305,
-        ),
-        signature: &Ed25519,
-    },
+static SUITES: &[Suite] = suites![Parts;
+    X25519_AES128GCM_SHA256_ED25519:
+        DhKem::<X25519>::new() => DhKem25519, SHA256, HKDF_SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm, Ed25519;
+    P256_AES128GCM_SHA256_P256:
+        DhKem::<NistDh<P256>>::new() => DhKemP256, SHA256, HKDF_SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm,
+        Ecdsa::<P256>::new();
+    X25519_CHACHA20POLY1305_SHA256_ED25519:
+        DhKem::<X25519>::new() => DhKem25519, SHA256, HKDF_SHA256 => HkdfSha256,
+        CHACHA20_POLY1305 => ChaCha20Poly1305, Ed25519;
+    P521_AES256GCM_SHA512_P521:
+        DhKem::<NistDh<P521>>::new() => DhKemP521, SHA512, HKDF_SHA512 => HkdfSha512, AES_256_GCM => Aes256Gcm,
+        Ecdsa::<P521>::new();
+    P384_AES256GCM_SHA384_P384:
+        DhKem::<NistDh<P384>>::new() => DhKemP384, SHA384, HKDF_SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm,
+        Ecdsa::<P384>::new();
+    #[cfg(feature = "post-quantum")]
+    MLKEM768X25519_AES256GCM_SHA384_ED25519:
+        XWing => XWingDraft06, SHA384, HKDF_SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm, Ed25519;
 ];
 
 static SHA256: HashSuite = HashSuite { hash: &digest::SHA256, hmac: hmac::HMAC_SHA256 };
+static SHA384: HashSuite = HashSuite { hash: &digest::SHA384, hmac: hmac::HMAC_SHA384 };
+static SHA512: HashSuite = HashSuite { hash: &digest::SHA512, hmac: hmac::HMAC_SHA512 };
 static HKDF_SHA256: HkdfOverHmac = HkdfOverHmac(&SHA256);
+static HKDF_SHA384: HkdfOverHmac = HkdfOverHmac(&SHA384);
+static HKDF_SHA512: HkdfOverHmac = HkdfOverHmac(&SHA512);
 static AES_128_GCM: Cipher = Cipher(&aead::AES_128_GCM);
+static AES_256_GCM: Cipher = Cipher(&aead::AES_256_GCM);
 static CHACHA20_POLY1305: Cipher = Cipher(&aead::CHACHA20_POLY1305);
-static DHKEM_X25519: DhKem<X25519> = DhKem::new();
-static DHKEM_P256: DhKem<P256Dh> = DhKem::new();
 
 #[derive(Debug)]
 struct Parts;
@@ -79,13 +63,15 @@ impl HpkeParts for Parts {
     fn kdf(id: TwoStageKdfAlgorithm) -> Option<&'static dyn Kdf> {
         match id {
             TwoStageKdfAlgorithm::HkdfSha256 => Some(&HKDF_SHA256),
-            _ => None,
+            TwoStageKdfAlgorithm::HkdfSha384 => Some(&HKDF_SHA384),
+            TwoStageKdfAlgorithm::HkdfSha512 => Some(&HKDF_SHA512),
         }
     }
 
     fn aead(id: AeadAlgorithm) -> Option<&'static dyn Aead> {
         match id {
             AeadAlgorithm::Aes128Gcm => Some(&AES_128_GCM),
+            AeadAlgorithm::Aes256Gcm => Some(&AES_256_GCM),
             AeadAlgorithm::ChaCha20Poly1305 => Some(&CHACHA20_POLY1305),
             _ => None,
         }

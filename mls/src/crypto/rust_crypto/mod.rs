@@ -1,68 +1,53 @@
 //! The pure Rust backend: the crates of RustCrypto and dalek. It also runs in a browser.
 
+#[cfg(feature = "curve448-prerelease")]
+mod curve448;
 mod ec;
 mod symmetric;
 
-use hpke_rs_crypto::types::{AeadAlgorithm, KdfAlgorithm, KemAlgorithm, TwoStageKdfAlgorithm};
+use hpke_rs_crypto::types::{AeadAlgorithm, TwoStageKdfAlgorithm};
+use p256::NistP256;
+use p384::NistP384;
+use p521::NistP521;
 
+#[cfg(feature = "curve448-prerelease")]
+use self::curve448::{Ed448, X448};
 use self::{
-    ec::{Ed25519, P256, P256Dh, X25519},
-    symmetric::{AES_128_GCM, CHACHA20_POLY1305, SHA256},
+    ec::{Ecdsa, Ed25519, NistDh, X25519},
+    symmetric::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, SHA256, SHA384, SHA512},
 };
-use super::{
-    Aead, CryptoProvider, Kdf, Suite,
-    dhkem::DhKem,
-    hpke::{HpkeParts, HpkeSuite},
-};
-use crate::wire::CipherSuite;
+#[cfg(feature = "post-quantum")]
+use super::x_wing::XWing;
+use super::{Aead, CryptoProvider, Kdf, Suite, dhkem::DhKem, hpke::HpkeParts, suite::suites};
 
 /// The pure Rust backend.
 pub static RUST_CRYPTO: CryptoProvider = CryptoProvider { name: "rust-crypto", suites: SUITES };
 
-static SUITES: &[Suite] = &[
-    Suite {
-        id: CipherSuite::X25519_AES128GCM_SHA256_ED25519,
-        hash: &SHA256,
-        kdf: &SHA256,
-        aead: &AES_128_GCM,
-        kem: &DHKEM_X25519,
-        hpke: &HpkeSuite::<Parts>::new(
-            KemAlgorithm::DhKem25519,
-            KdfAlgorithm::HkdfSha256,
-            AeadAlgorithm::Aes128Gcm,
-        ),
-        signature: &Ed25519,
-    },
-    Suite {
-        id: CipherSuite::P256_AES128GCM_SHA256_P256,
-        hash: &SHA256,
-        kdf: &SHA256,
-        aead: &AES_128_GCM,
-        kem: &DHKEM_P256,
-        hpke: &HpkeSuite::<Parts>::new(
-            KemAlgorithm::DhKemP256,
-            KdfAlgorithm::HkdfSha256,
-            AeadAlgorithm::Aes128Gcm,
-        ),
-        signature: &P256,
-    },
-    Suite {
-        id: CipherSuite::X25519_CHACHA20POLY1305_SHA256_ED25519,
-        hash: &SHA256,
-        kdf: &SHA256,
-        aead: &CHACHA20_POLY1305,
-        kem: &DHKEM_X25519,
-        hpke: &HpkeSuite::<Parts>::new(
-            KemAlgorithm::DhKem25519,
-            KdfAlgorithm::HkdfSha256,
-            AeadAlgorithm::ChaCha20Poly1305,
-        ),
-        signature: &Ed25519,
-    },
+static SUITES: &[Suite] = suites![Parts;
+    X25519_AES128GCM_SHA256_ED25519:
+        DhKem::<X25519>::new() => DhKem25519, SHA256, SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm, Ed25519;
+    P256_AES128GCM_SHA256_P256:
+        DhKem::<NistDh<NistP256>>::new() => DhKemP256, SHA256, SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm,
+        Ecdsa::<NistP256>::new();
+    X25519_CHACHA20POLY1305_SHA256_ED25519:
+        DhKem::<X25519>::new() => DhKem25519, SHA256, SHA256 => HkdfSha256, CHACHA20_POLY1305 => ChaCha20Poly1305,
+        Ed25519;
+    #[cfg(feature = "curve448-prerelease")]
+    X448_AES256GCM_SHA512_ED448:
+        DhKem::<X448>::new() => DhKem448, SHA512, SHA512 => HkdfSha512, AES_256_GCM => Aes256Gcm, Ed448;
+    P521_AES256GCM_SHA512_P521:
+        DhKem::<NistDh<NistP521>>::new() => DhKemP521, SHA512, SHA512 => HkdfSha512, AES_256_GCM => Aes256Gcm,
+        Ecdsa::<NistP521>::new();
+    #[cfg(feature = "curve448-prerelease")]
+    X448_CHACHA20POLY1305_SHA512_ED448:
+        DhKem::<X448>::new() => DhKem448, SHA512, SHA512 => HkdfSha512, CHACHA20_POLY1305 => ChaCha20Poly1305, Ed448;
+    P384_AES256GCM_SHA384_P384:
+        DhKem::<NistDh<NistP384>>::new() => DhKemP384, SHA384, SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm,
+        Ecdsa::<NistP384>::new();
+    #[cfg(feature = "post-quantum")]
+    MLKEM768X25519_AES256GCM_SHA384_ED25519:
+        XWing => XWingDraft06, SHA384, SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm, Ed25519;
 ];
-
-static DHKEM_X25519: DhKem<X25519> = DhKem::new();
-static DHKEM_P256: DhKem<P256Dh> = DhKem::new();
 
 #[derive(Debug)]
 struct Parts;
@@ -73,13 +58,15 @@ impl HpkeParts for Parts {
     fn kdf(id: TwoStageKdfAlgorithm) -> Option<&'static dyn Kdf> {
         match id {
             TwoStageKdfAlgorithm::HkdfSha256 => Some(&SHA256),
-            _ => None,
+            TwoStageKdfAlgorithm::HkdfSha384 => Some(&SHA384),
+            TwoStageKdfAlgorithm::HkdfSha512 => Some(&SHA512),
         }
     }
 
     fn aead(id: AeadAlgorithm) -> Option<&'static dyn Aead> {
         match id {
             AeadAlgorithm::Aes128Gcm => Some(&AES_128_GCM),
+            AeadAlgorithm::Aes256Gcm => Some(&AES_256_GCM),
             AeadAlgorithm::ChaCha20Poly1305 => Some(&CHACHA20_POLY1305),
             _ => None,
         }

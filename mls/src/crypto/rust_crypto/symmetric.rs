@@ -3,36 +3,37 @@
 use core::marker::PhantomData;
 
 use aes_gcm::{
-    Aes128Gcm,
+    Aes128Gcm, Aes256Gcm,
     aead::{AeadInOut, Key, KeyInit, KeySizeUser, Nonce, Tag, inout::InOutBuf},
 };
 use chacha20poly1305::ChaCha20Poly1305;
-use hkdf::{Hkdf, HkdfExtract};
-use sha2::{Digest, Sha256};
+use hkdf::{Hkdf, HkdfExtract, hmac::EagerHash};
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use zeroize::Zeroize;
 
 use crate::crypto::{
     Aead, CryptoError, Hash, HashOutput, Kdf, Secret, TAG_LENGTH, kdf::check_expand,
 };
 
-pub(super) static SHA256: Sha256Suite = Sha256Suite;
+pub(super) static SHA256: HashSuite<Sha256> = HashSuite(PhantomData);
+pub(super) static SHA384: HashSuite<Sha384> = HashSuite(PhantomData);
+pub(super) static SHA512: HashSuite<Sha512> = HashSuite(PhantomData);
 pub(super) static AES_128_GCM: Cipher<Aes128Gcm> = Cipher(PhantomData);
+pub(super) static AES_256_GCM: Cipher<Aes256Gcm> = Cipher(PhantomData);
 pub(super) static CHACHA20_POLY1305: Cipher<ChaCha20Poly1305> = Cipher(PhantomData);
 
-/// SHA-256, HMAC-SHA256 and HKDF-SHA256.
-pub(super) struct Sha256Suite;
+/// A hash with HMAC and HKDF over it.
+pub(super) struct HashSuite<D>(PhantomData<fn() -> D>);
 
-const SHA256_LENGTH: usize = 32;
-
-impl Hash for Sha256Suite {
+impl<D: EagerHash> Hash for HashSuite<D> {
     fn length(&self) -> usize {
-        SHA256_LENGTH
+        <D as Digest>::output_size()
     }
 
     fn hash(&self, parts: &[&[u8]]) -> HashOutput {
-        let mut hash = Sha256::new();
+        let mut hash = D::new();
         for part in parts {
-            hash.update(part);
+            Digest::update(&mut hash, part);
         }
         HashOutput::from_digest(&hash.finalize())
     }
@@ -43,13 +44,13 @@ impl Hash for Sha256Suite {
     }
 }
 
-impl Kdf for Sha256Suite {
+impl<D: EagerHash> Kdf for HashSuite<D> {
     fn length(&self) -> usize {
-        SHA256_LENGTH
+        <D as Digest>::output_size()
     }
 
     fn extract(&self, salt: &[u8], ikm: &[&[u8]]) -> Secret {
-        let mut extract = HkdfExtract::<Sha256>::new(Some(salt));
+        let mut extract = HkdfExtract::<D>::new(Some(salt));
         for part in ikm {
             extract.input_ikm(part);
         }
@@ -61,8 +62,7 @@ impl Kdf for Sha256Suite {
 
     fn expand(&self, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
         check_expand(self, prk, out)?;
-        let hkdf =
-            Hkdf::<Sha256>::from_prk(prk).map_err(|_| CryptoError::Backend("a kdf secret"))?;
+        let hkdf = Hkdf::<D>::from_prk(prk).map_err(|_| CryptoError::Backend("a kdf secret"))?;
         hkdf.expand_multi_info(info, out).map_err(|_| CryptoError::OutputTooLong)
     }
 }
