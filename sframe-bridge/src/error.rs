@@ -1,5 +1,6 @@
 //! Errors, split by who is at fault, and what the caller does next.
 
+use crate::codec::CodecError;
 use crate::crypto::BackendError;
 use crate::header::HeaderError;
 use crate::kid::KidError;
@@ -49,6 +50,9 @@ pub enum ReceiveError {
     /// The frame's header is not an SFrame header.
     #[error("malformed sframe header: {0}")]
     Header(#[from] HeaderError),
+    /// The frame is not what its codec's packetizer makes of a protected one.
+    #[error("malformed protected frame: {0}")]
+    Codec(#[from] CodecError),
     /// The frame is too short to hold a tag.
     #[error("expected at least {expected} bytes after the header, found {found}")]
     TooShort {
@@ -153,7 +157,9 @@ impl ReceiveError {
     /// Who caused it.
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::Header(_) | Self::TooShort { .. } | Self::TooLong { .. } => Fault::MalformedInput,
+            Self::Header(_) | Self::Codec(_) | Self::TooShort { .. } | Self::TooLong { .. } => {
+                Fault::MalformedInput
+            }
             Self::MetadataTooLong { .. } => Fault::Misuse,
             Self::FutureEpoch { .. }
             | Self::ExpiredEpoch { .. }
@@ -169,6 +175,7 @@ impl ReceiveError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Header(_) => "malformed-header",
+            Self::Codec(_) => "malformed-frame",
             Self::TooShort { .. } => "too-short",
             Self::TooLong { .. } => "too-long",
             Self::MetadataTooLong { .. } => "metadata-too-long",
@@ -240,6 +247,9 @@ pub enum SendError {
     /// A frame of this codec cannot be empty.
     #[error("expected a frame with at least one byte")]
     EmptyFrame,
+    /// The frame is not one of the track's codec.
+    #[error("malformed frame: {0}")]
+    Codec(#[from] CodecError),
     /// The cryptographic backend failed. The counter that was reserved is spent.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -249,7 +259,7 @@ impl SendError {
     /// What to do next.
     pub const fn action(&self) -> Action {
         match self {
-            Self::NoKey => Action::Drop,
+            Self::NoKey | Self::Codec(_) => Action::Drop,
             Self::CounterExhausted { .. } | Self::ContextsExhausted { .. } => Action::Commit,
             Self::Backend(_) => Action::Stop,
             _ => Action::FixCall,
@@ -262,6 +272,7 @@ impl SendError {
             Self::NoKey => Fault::Timing,
             Self::CounterExhausted { .. } | Self::ContextsExhausted { .. } => Fault::Limit,
             Self::Backend(_) => Fault::Backend,
+            Self::Codec(_) => Fault::MalformedInput,
             _ => Fault::Misuse,
         }
     }

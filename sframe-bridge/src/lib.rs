@@ -68,6 +68,7 @@
     )
 )]
 
+pub mod codec;
 pub mod committer;
 pub mod crypto;
 pub mod verification;

@@ -109,6 +109,7 @@ impl ReceiveStats {
             ReceiveError::CounterTooFarAhead { .. } => &mut self.too_far_ahead,
             ReceiveError::Unauthentic | ReceiveError::Backend(_) => &mut self.unauthentic,
             ReceiveError::Header(_)
+            | ReceiveError::Codec(_)
             | ReceiveError::TooShort { .. }
             | ReceiveError::TooLong { .. }
             | ReceiveError::MetadataTooLong { .. } => &mut self.malformed,
@@ -219,6 +220,21 @@ impl Receiver {
                 Err(error)
             }
         }
+    }
+
+    /// Counts a frame that was refused before it came here.
+    pub(crate) fn refuse(&mut self, error: ReceiveError) -> ReceiveError {
+        self.stats.count(&error);
+        error
+    }
+
+    /// Refuses a frame that is too long to be worth a copy.
+    pub(crate) fn check_length(&mut self, frame: &[u8]) -> Result<(), ReceiveError> {
+        let (limit, found) = (self.limits.frame_length, frame.len());
+        if found > limit {
+            return Err(self.refuse(ReceiveError::TooLong { limit, found }));
+        }
+        Ok(())
     }
 
     /// What has been received so far.
