@@ -120,6 +120,9 @@ impl Client {
             .parse(ExtensionType::EXTERNAL_PUB)
             .map_err(|_| GroupInfoViolation::ExtensionMalformed)?
             .ok_or(GroupInfoViolation::ExternalPubMissing)?;
+        if suite.kem.public_key(external.external_pub.as_bytes()).is_err() {
+            return Err(GroupInfoViolation::ExternalPub.into());
+        }
         let init = ExternalInitOutput::create(suite, &external.external_pub, rng)?;
 
         let mut proposals =

@@ -60,6 +60,10 @@ pub enum ProcessError {
     /// Framing rules, tags, signatures or decryption failed (section 6).
     #[error(transparent)]
     Framing(#[from] FramingError),
+    /// A commit bears its sender's signature, and a membership tag that was made with other secrets than this member's (section 6.2).
+    /// A delivery service cannot tell that.
+    #[error("the membership tag of the commit does not match")]
+    MembershipTag,
     /// A proposal breaks a rule.
     #[error("invalid proposal: {0}")]
     InvalidProposal(ProposalListViolation),
@@ -101,6 +105,7 @@ impl ProcessError {
             Self::HandshakeFormat => Fault::IncompatiblePeer,
             Self::TooManyProposals
             | Self::UnknownSender
+            | Self::MembershipTag
             | Self::PathSecret(_)
             | Self::ExternalInit
             | Self::ConfirmationTag => Fault::MisbehavingPeer,
@@ -120,6 +125,7 @@ impl ProcessError {
             Self::FutureEpoch { .. } => Action::WaitForKey,
             Self::PskUnknown(_)
             | Self::OwnCommit
+            | Self::MembershipTag
             | Self::PathSecret(_)
             | Self::ExternalInit
             | Self::ConfirmationTag

@@ -93,13 +93,17 @@ impl ReceivedPublicMessage {
     /// # Errors
     /// [`FramingError::MembershipTagMismatch`].
     pub fn verify_membership(self, key: &MembershipKey) -> Result<UnverifiedContent, FramingError> {
-        if let Some(tag) = &self.membership_tag {
-            let auth = self.authenticated.auth.to_bytes();
-            self.suite
-                .verify_mac(key.as_secret(), &[&self.tbs, &auth], tag.as_bytes())
-                .map_err(|_| FramingError::MembershipTagMismatch)?;
-        }
+        self.check_membership(key)?;
         Ok(self.without_membership_check())
+    }
+
+    /// The check of [`ReceivedPublicMessage::verify_membership`] by itself.
+    pub(crate) fn check_membership(&self, key: &MembershipKey) -> Result<(), FramingError> {
+        let Some(tag) = &self.membership_tag else { return Ok(()) };
+        let auth = self.authenticated.auth.to_bytes();
+        self.suite
+            .verify_mac(key.as_secret(), &[&self.tbs, &auth], tag.as_bytes())
+            .map_err(|_| FramingError::MembershipTagMismatch)
     }
 
     /// Leaves the membership tag unchecked, for those who follow a group without its secrets. A holder of a member's

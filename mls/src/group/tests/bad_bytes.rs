@@ -102,6 +102,22 @@ fn a_dropped_staged_commit_leaves_no_trace() {
 }
 
 #[test]
+fn making_a_commit_changes_nothing() {
+    let mut scene = scene(56);
+    let bundle = scene.key_package("newcomer");
+    let group = &mut scene.groups[0];
+    let before = group.encode_state().unwrap();
+    for _ in 0..2 {
+        let builder = group.commit().add(bundle.key_package().clone()).remove(LAST);
+        drop(builder.build(&mut scene.rng, NOW).unwrap());
+        // One that would not be valid, too.
+        assert!(group.commit().remove(LeafIndex(50)).build(&mut scene.rng, NOW).is_err());
+        assert_eq!(*group.encode_state().unwrap(), *before);
+    }
+    scene.goes_on();
+}
+
+#[test]
 fn an_invalid_proposal_of_others_does_not_block_commits() {
     let mut scene = scene(54);
     let member = scene.groups[3].client().clone();

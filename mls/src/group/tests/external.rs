@@ -1,11 +1,15 @@
 //! The rules on external commits (RFC 9420 sections 12.2, 12.4.3.2), and the public group's own checks.
 
-use super::*;
+use super::{leaf_rules::bad_by_themselves, *};
 use crate::{
     ExternalJoinOptions, PendingExternalJoin, WelcomeMismatch,
     framing::sign,
+    tree::UpdatePathError,
     validation::{GroupInfoViolation, LeafNodeViolation},
-    wire::{ExternalInit, ProposalRef, ProposalType, Remove},
+    wire::{
+        Extensions, ExternalInit, GroupContextExtensions, ProposalRef, ProtocolVersion, ReInit,
+        Remove,
+    },
 };
 use ProposalListViolation as Violation;
 
@@ -74,14 +78,91 @@ fn external_commits_with_a_list_that_is_not_permitted() {
     refused(&Violation::ExternalReference, |commit| {
         commit.proposals.push(ProposalOrRef::Reference(ProposalRef(vec![1; 32])));
     });
-    let extensions = crate::wire::GroupContextExtensions { extensions: Default::default() };
-    let kind = ProposalType::GROUP_CONTEXT_EXTENSIONS;
-    refused(&Violation::ExternalType(kind), |commit| {
-        commit.proposals.push(by_value(Proposal::GroupContextExtensions(extensions)));
-    });
     refused(&Violation::RemovedLeafBlank(LeafIndex(50)), |commit| {
         commit.proposals.push(remove(50));
     });
+}
+
+#[test]
+fn an_external_commit_holds_no_proposal_of_another_type() {
+    let mut scene = scene(46);
+    let newcomer = scene.key_package("newcomer");
+    let leaf_node = own_leaf_node(&scene.groups[2]);
+    let reinit = ReInit {
+        group_id: crate::GroupId(b"next".to_vec()),
+        version: ProtocolVersion::MLS10,
+        cipher_suite: suite().id,
+        extensions: Extensions::new(),
+    };
+    let extensions = GroupContextExtensions { extensions: Extensions::new() };
+    for proposal in [
+        add(newcomer.key_package()),
+        Proposal::Update(Box::new(Update { leaf_node })),
+        Proposal::ReInit(reinit),
+        Proposal::GroupContextExtensions(extensions),
+    ] {
+        let kind = proposal.proposal_type();
+        refused(&Violation::ExternalType(kind), |commit| {
+            commit.proposals.push(by_value(proposal));
+        });
+    }
+    scene.goes_on();
+}
+
+#[test]
+fn an_external_commit_is_signed_by_the_key_in_its_path() {
+    let mut scene = scene(47);
+    let [outsider, other] = ["outsider", "other"].map(|name| scene.client(name));
+    let commit = commit_in(join(&mut scene, &outsider, false).commit());
+    let bytes = forge_external(&scene, &other, commit);
+    let error = ProcessError::Framing(crate::framing::FramingError::InvalidSignature);
+    scene.refuse_as(&bytes, &error, Action::Drop);
+    scene.goes_on();
+}
+
+/// An external commit whose leaf is altered and signed again.
+fn leaf_refused(violation: &Violation, alter: impl FnOnce(&Scene, &mut UpdatePath)) {
+    let mut scene = scene(48);
+    let outsider = scene.client("outsider");
+    let mut commit = commit_in(join(&mut scene, &outsider, false).commit());
+    alter(&scene, commit.path.as_mut().unwrap());
+    sign_path(&scene, &outsider, &mut commit, LeafIndex(4));
+    let bytes = forge_external(&scene, &outsider, commit);
+    scene.refuse(&bytes, violation);
+    scene.goes_on();
+}
+
+#[test]
+fn leaves_and_keys_of_external_commits_that_break_a_rule() {
+    for bad in bad_by_themselves() {
+        leaf_refused(&Violation::PathLeaf(bad.violation), |_, path| {
+            (bad.alter)(&mut path.leaf_node);
+        });
+    }
+    let violation = Violation::PathLeaf(LeafNodeViolation::Source { expected: "commit" });
+    leaf_refused(&violation, |_, path| path.leaf_node.source = LeafNodeSource::Update);
+    leaf_refused(&Violation::PathKeyInUse, |scene, path| {
+        path.leaf_node.encryption_key = own_leaf_node(&scene.groups[2]).encryption_key;
+    });
+    leaf_refused(&Violation::PathKeyInUse, |scene, path| {
+        path.nodes[0].encryption_key = own_leaf_node(&scene.groups[2]).encryption_key;
+    });
+    let missing = UpdatePathError::WrongLength { expected: 1, actual: 0 };
+    leaf_refused(&Violation::Path(missing), |_, path| path.nodes.clear());
+}
+
+#[test]
+fn a_resync_brings_another_encryption_key() {
+    let mut scene = scene(49);
+    let member = scene.groups[3].client().clone();
+    let mut commit = commit_in(join(&mut scene, &member, true).commit());
+    let old = own_leaf_node(&scene.groups[3]).encryption_key;
+    commit.path.as_mut().unwrap().leaf_node.encryption_key = old;
+    sign_path(&scene, &member, &mut commit, LAST);
+    let bytes = forge_external(&scene, &member, commit);
+    let violation = LeafNodeViolation::EncryptionKeyUnchanged;
+    scene.refuse(&bytes, &Violation::PathLeaf(violation));
+    scene.goes_on();
 }
 
 #[test]

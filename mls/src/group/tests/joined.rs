@@ -241,3 +241,38 @@ fn an_extension_of_the_group_that_the_joiner_does_not_support() {
     assert!(able.join_external(&bytes, None, join, &mut stage.rng, NOW).is_ok());
     assert!(Stage::public_group(&bytes).is_ok());
 }
+
+#[test]
+fn an_external_public_key_that_is_none() {
+    let mut stage = stage(126, Extensions::new());
+    let mut occupants = vec![stage.occupant("first", |_| {})];
+    let mut info = stage.info(&mut occupants, ID);
+    let join = |info: &GroupInfo, rng: &mut StdRng, client: &Client| {
+        let mut info = info.clone();
+        let signer = occupants[0].client.identity().signer();
+        let signed = GroupInfoTbs(&info).to_bytes();
+        info.signature = suite().sign_with_label(signer, "GroupInfoTBS", &signed).unwrap();
+        let bytes = MlsMessage(MlsMessageBody::GroupInfo(info)).to_bytes();
+        let options = ExternalJoinOptions::default();
+        client.join_external(&bytes, None, options, rng, NOW).map(|_| ()).unwrap_err()
+    };
+    let client = stage.invitation.client.clone();
+    for key in [vec![0; 32], vec![1; 31], Vec::new()] {
+        let external_pub = HpkePublicKey(key);
+        let extension = Extension::new(ExtensionType::EXTERNAL_PUB, &ExternalPub { external_pub });
+        info.extensions.set(extension);
+        let error = join(&info, &mut stage.rng, &client);
+        assert_eq!(error, JoinError::GroupInfo(GroupInfoViolation::ExternalPub));
+        // Somebody else may give a better one.
+        assert_eq!((error.fault(), error.action()), (crate::Fault::MisbehavingPeer, Action::Drop));
+    }
+    let broken = Extension { extension_type: ExtensionType::EXTERNAL_PUB, data: vec![5] };
+    info.extensions.set(broken);
+    let error = join(&info, &mut stage.rng, &client);
+    assert_eq!(error, JoinError::GroupInfo(GroupInfoViolation::ExtensionMalformed));
+    let kept = info.extensions.iter().filter(|e| e.extension_type != ExtensionType::EXTERNAL_PUB);
+    info.extensions = kept.cloned().collect();
+    let error = join(&info, &mut stage.rng, &client);
+    assert_eq!(error, JoinError::GroupInfo(GroupInfoViolation::ExternalPubMissing));
+    stage.goes_on();
+}

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::{
+    Fault,
+    framing::FramingError,
     tree::UpdatePathError,
     validation::{KeyPackageViolation, LeafNodeViolation as Leaf},
     wire::{
@@ -229,5 +231,41 @@ fn a_path_whose_secrets_do_not_open_asks_for_a_resync() {
     assert_eq!(error, ProcessError::ConfirmationTag);
     assert_eq!(error.action(), Action::Resync);
     assert!(scene.service.process(&bytes, NOW).is_ok());
+    scene.goes_on();
+}
+
+#[test]
+fn a_signed_commit_with_a_wrong_membership_tag_asks_for_a_resync() {
+    let mut scene = scene(36);
+    let with_wrong_tag = |bytes: &[u8]| {
+        let MlsMessageBody::PublicMessage(mut message) = MlsMessage::from_bytes(bytes).unwrap().0
+        else {
+            panic!("expected a public message")
+        };
+        message.membership_tag.as_mut().unwrap().0[0] ^= 1;
+        MlsMessage(MlsMessageBody::PublicMessage(message)).to_bytes()
+    };
+    let pending = scene.groups[0].commit().build(&mut scene.rng, NOW).unwrap();
+    let commit = with_wrong_tag(pending.commit());
+    let removal = scene.groups[0].propose_remove(LAST, &mut scene.rng).unwrap().message;
+    let proposal = with_wrong_tag(&removal);
+    // A delivery service cannot tell and lets the commit win its epoch: whoever waited for another one would wait forever.
+    assert!(scene.service.process(&commit, NOW).is_ok());
+    for group in &mut scene.groups[1..] {
+        let before = group.encode_state().unwrap();
+        let error = group.process(&commit, NOW).unwrap_err();
+        assert_eq!(error, ProcessError::MembershipTag);
+        assert_eq!((error.action(), error.fault()), (Action::Resync, Fault::MisbehavingPeer));
+        // A proposal that nobody takes can be ignored.
+        let error = group.process(&proposal, NOW).unwrap_err();
+        assert_eq!(error, ProcessError::Framing(FramingError::MembershipTagMismatch));
+        assert_eq!(error.action(), Action::Drop);
+        // Nor does a tag matter on what nobody signed.
+        let mut unsigned = commit.clone();
+        let place = unsigned.len() - 80;
+        unsigned[place] ^= 1;
+        assert_eq!(group.process(&unsigned, NOW).unwrap_err().action(), Action::Drop);
+        assert_eq!(*group.encode_state().unwrap(), *before);
+    }
     scene.goes_on();
 }
