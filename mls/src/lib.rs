@@ -96,8 +96,8 @@ pub mod validation;
 pub mod wire;
 
 pub use client::{
-    Client, ClientOptions, ExternalJoinOptions, GroupOptions, Identity, KeyPackageBundle,
-    PendingExternalJoin, SignatureKeyPair, StagedJoin,
+    Client, ClientOptions, ExternalJoinOptions, ExternalProposer, GroupOptions, Identity,
+    KeyPackageBundle, PendingExternalJoin, SignatureKeyPair, StagedJoin,
 };
 pub use error::{
     Action, ClientError, CommitError, ExportError, Fault, JoinError, LocalError, MergeError,
@@ -113,7 +113,7 @@ pub use public_group::{
     PublicGroup, PublicGroupOptions, PublicProcessed, StagedPublicCommit, WelcomeMismatch,
 };
 pub use validation::{
-    AcceptAnyCredential, CredentialRejected, CredentialValidator, GroupRules, RuleContext,
-    RuleViolation,
+    AcceptAnyCredential, CredentialRejected, CredentialValidator, CustomProposalType, GroupRules,
+    RuleContext, RuleViolation,
 };
 pub use wire::{CipherSuite, Envelope, GroupId, KeyPackage, LeafIndex, MessageKind, UnixTime};

@@ -16,9 +16,9 @@ use crate::{
         state::{Policy, PublicState, read_public_state},
     },
     validation::{
-        CredentialValidator, GroupInfoViolation, GroupRules, KeyPackageViolation, NoFurtherRules,
-        SuccessionViolation, check_key_package, check_lifetime, check_reinit_parameters,
-        check_same_members,
+        CredentialValidator, CustomProposalType, CustomTypes, GroupInfoViolation, GroupRules,
+        KeyPackageViolation, NoFurtherRules, SuccessionViolation, check_key_package,
+        check_lifetime, check_reinit_parameters, check_same_members,
     },
     wire::{
         Content, GroupContext, GroupId, KeyPackage, KeyPackageRef, MlsMessage, MlsMessageBody,
@@ -33,6 +33,8 @@ pub struct PublicGroupOptions {
     pub validator: Arc<dyn CredentialValidator>,
     /// Rules of the application on commits.
     pub rules: Arc<dyn GroupRules>,
+    /// Proposal types that the application defines.
+    pub proposal_types: Vec<CustomProposalType>,
     /// The longest lifetime of a key package that is accepted, in seconds.
     pub max_lifetime: Option<u64>,
     /// How many proposals of one epoch are kept.
@@ -45,6 +47,7 @@ impl PublicGroupOptions {
         Self {
             validator: Arc::new(validator),
             rules: Arc::new(NoFurtherRules),
+            proposal_types: Vec::new(),
             max_lifetime: Some(400 * 86_400),
             max_proposals: 4096,
         }
@@ -202,6 +205,7 @@ impl PublicGroup {
             validator: options.validator,
             rules: options.rules,
             max_lifetime: options.max_lifetime,
+            custom: CustomTypes(options.proposal_types),
         };
         let state = PublicState::from_group_info(suite, &info, tree, &policy, now)?;
         let proposals = ProposalCache::default();

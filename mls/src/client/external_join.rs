@@ -3,12 +3,12 @@
 use crate::{
     codec::{Decode, Encode},
     crypto::CryptoRng,
-    error::{CommitError, ExportError, JoinError},
-    framing::protect_public,
+    error::{CommitError, ExportError, JoinError, ProcessError},
+    framing::{ReceivedPublicMessage, protect_public},
     group::{
         Changes, Group, GroupInfoOptions,
         create_commit::{CommitInput, LeafContent, create_commit, fresh_psk_id},
-        proposal_cache::ProposalCache,
+        proposal_cache::{ProposalCache, ReceivedProposal},
         psk::from_store,
         stage::Proposed,
         state::PublicState,
@@ -17,8 +17,8 @@ use crate::{
     tree::TreeView,
     validation::GroupInfoViolation,
     wire::{
-        ExtensionType, ExternalInit, ExternalPub, MlsMessage, MlsMessageBody, PreSharedKey,
-        Proposal, ProposalOrRef, PskSource, Remove, Sender, UnixTime, WireFormat,
+        Content, ExtensionType, ExternalInit, ExternalPub, MlsMessage, MlsMessageBody,
+        PreSharedKey, Proposal, ProposalOrRef, PskSource, Remove, Sender, UnixTime, WireFormat,
     },
 };
 
@@ -31,6 +31,10 @@ pub struct ExternalJoinOptions {
     pub resync: bool,
     /// Pre-shared keys to mix in. Every member needs them.
     pub psks: Vec<PskSource>,
+    /// SelfRemove proposals of the epoch that nobody has committed yet, as messages: the delivery service hands them out with
+    /// the GroupInfo, and the commit has to cover them (draft-ietf-mls-extensions-09). Their membership tags
+    /// cannot be checked from outside the group.
+    pub self_removes: Vec<Vec<u8>>,
     /// Data of the application to authenticate with the commit.
     pub authenticated_data: Vec<u8>,
 }
@@ -137,8 +141,15 @@ impl Client {
             let psk = fresh_psk_id(suite, source, rng);
             proposals.push(Proposal::PreSharedKey(PreSharedKey { psk }));
         }
-        let entries: Vec<_> = proposals.into_iter().map(ProposalOrRef::Proposal).collect();
-        let cache = ProposalCache::default();
+        let mut entries: Vec<_> = proposals.into_iter().map(ProposalOrRef::Proposal).collect();
+        let mut cache = ProposalCache::default();
+        for message in &options.self_removes {
+            let received = self
+                .read_self_remove(&state, message, now)
+                .map_err(|error| JoinError::SelfRemove(Box::new(error)))?;
+            entries.push(ProposalOrRef::Reference(received.reference.clone()));
+            cache.insert(received);
+        }
         let committer = Sender::NewMemberCommit;
         let list = cache.resolve(&entries, committer)?;
         let store = &*self.options().psks;
@@ -148,7 +159,7 @@ impl Client {
                 client: self,
                 entries: &entries,
                 link: None,
-                proposed: Proposed { list, committer, now },
+                proposed: Proposed { list, committer, own: None, now },
                 path: true,
                 leaf: LeafContent {
                     capabilities: self.capabilities(),
@@ -174,6 +185,32 @@ impl Client {
     }
 }
 
+impl Client {
+    /// A SelfRemove proposal for the group that is being joined. Its membership tag stays unchecked.
+    fn read_self_remove(
+        &self,
+        state: &PublicState,
+        message: &[u8],
+        now: UnixTime,
+    ) -> Result<ReceivedProposal, ProcessError> {
+        let MlsMessage(MlsMessageBody::PublicMessage(message)) = MlsMessage::from_bytes(message)?
+        else {
+            return Err(ProcessError::WrongKind);
+        };
+        state.check_addressed(&message.content.group_id, message.content.epoch)?;
+        let received = ReceivedPublicMessage::new(state.suite, message, &state.context_bytes)?;
+        let unverified = received.without_membership_check();
+        let key = state.signature_key_of(unverified.content())?;
+        let verified = unverified.verify_signature(&*key)?;
+        match &verified.content().content {
+            Content::Proposal(proposal @ Proposal::SelfRemove) => {
+                state.check_proposal(&verified, proposal, self.policy(), now)
+            }
+            _ => Err(ProcessError::WrongKind),
+        }
+    }
+}
+
 impl From<CommitError> for JoinError {
     fn from(error: CommitError) -> Self {
         match error {
@@ -184,7 +221,8 @@ impl From<CommitError> for JoinError {
             CommitError::Inactive
             | CommitError::Create(_)
             | CommitError::UnknownProposal
-            | CommitError::TooManyProposals => Self::OwnLeafMissing,
+            | CommitError::TooManyProposals
+            | CommitError::OtherIdentity => Self::OwnLeafMissing,
         }
     }
 }

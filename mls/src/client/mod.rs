@@ -2,12 +2,14 @@
 
 mod create;
 mod external_join;
+mod external_proposal;
 mod identity;
 mod join;
 mod key_package;
 
 pub use create::GroupOptions;
 pub use external_join::{ExternalJoinOptions, PendingExternalJoin};
+pub use external_proposal::ExternalProposer;
 pub use identity::{Identity, SignatureKeyPair};
 pub use join::StagedJoin;
 pub use key_package::KeyPackageBundle;
@@ -19,7 +21,9 @@ use crate::{
     framing::Padding,
     group::{HandshakeFormat, HandshakePolicy, NoPsks, PskStore, state::Policy},
     schedule::RatchetLimits,
-    validation::{CredentialValidator, GroupRules, NoFurtherRules},
+    validation::{
+        CredentialValidator, CustomProposalType, CustomTypes, GroupRules, NoFurtherRules,
+    },
     wire::{
         Capabilities, CipherSuite, CredentialType, ExtensionType, Extensions, ProposalType,
         ProtocolVersion,
@@ -29,8 +33,8 @@ use crate::{
 /// Settings of a client. Start from [`ClientOptions::new`] and change what should differ.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// What the client supports beyond the defaults. Lists that are empty are filled in: with the protocol version, the
-    /// client's suite and its credential type.
+    /// What the client supports beyond the defaults. The protocol version, the client's suite, its credential type, SelfRemove
+    /// and the registered proposal types are put in where they are missing.
     pub capabilities: Capabilities,
     /// Extensions of the client's leaf node.
     pub leaf_extensions: Extensions,
@@ -42,6 +46,9 @@ pub struct ClientOptions {
     pub validator: Arc<dyn CredentialValidator>,
     /// Rules of the application on commits. All who validate one group must have the same.
     pub rules: Arc<dyn GroupRules>,
+    /// Proposal types that the application defines. They are listed in the capabilities. All who validate one group must have
+    /// the same.
+    pub proposal_types: Vec<CustomProposalType>,
     /// Where pre-shared keys come from.
     pub psks: Arc<dyn PskStore>,
     /// How handshake messages are sent.
@@ -72,6 +79,7 @@ impl ClientOptions {
             max_lifetime: Some(400 * 86_400),
             validator: Arc::new(validator),
             rules: Arc::new(NoFurtherRules),
+            proposal_types: Vec::new(),
             psks: Arc::new(NoPsks),
             handshake: HandshakeFormat::default(),
             accept: HandshakePolicy::default(),
@@ -118,6 +126,7 @@ impl Client {
             validator: Arc::clone(&options.validator),
             rules: Arc::clone(&options.rules),
             max_lifetime: options.max_lifetime,
+            custom: CustomTypes(options.proposal_types.clone()),
         };
         Self { inner: Arc::new(Inner { suite, identity, options, policy }) }
     }
@@ -149,6 +158,10 @@ impl Client {
         let mut capabilities = self.options().capabilities.clone();
         fill(&mut capabilities.versions, ProtocolVersion::MLS10);
         fill(&mut capabilities.cipher_suites, self.suite().id);
+        fill(&mut capabilities.proposals, ProposalType::SELF_REMOVE);
+        for custom in &self.options().proposal_types {
+            fill(&mut capabilities.proposals, custom.proposal_type);
+        }
         fill(&mut capabilities.credentials, self.identity().credential().credential_type());
         capabilities
     }

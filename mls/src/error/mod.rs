@@ -154,6 +154,9 @@ pub enum JoinError {
     /// The external commit would not be valid.
     #[error("the external commit would not be valid: {0}")]
     ExternalCommit(#[from] ProposalListViolation),
+    /// What was handed over as a SelfRemove of a member is none, or not a valid one.
+    #[error("a self remove to be committed: {0}")]
+    SelfRemove(Box<ProcessError>),
     /// The identity of the client does not match the leaf or key package.
     #[error("the signature key of the client is not that of the leaf")]
     OtherIdentity,
@@ -176,6 +179,7 @@ impl JoinError {
             Self::ExternalCommit(violation) => violation.fault(),
             Self::GroupInfo(violation) => violation.fault(),
             Self::Succession(violation) => violation.fault(),
+            Self::SelfRemove(error) => error.fault(),
             Self::GroupSecrets
             | Self::EncryptedGroupInfo
             | Self::PskUsage
@@ -218,6 +222,9 @@ pub enum CommitError {
     /// A PSK is needed that the application's store does not have.
     #[error("the pre-shared key is not at hand")]
     PskUnknown(PskSource),
+    /// The key package belongs to another identity than the client's.
+    #[error("the key package belongs to another identity")]
+    OtherIdentity,
     /// The group to be made would not continue this one.
     #[error("the group would not continue the other one: {0}")]
     Succession(#[from] SuccessionViolation),
@@ -237,6 +244,7 @@ impl CommitError {
             Self::Inactive
             | Self::UnknownProposal
             | Self::TooManyProposals
+            | Self::OtherIdentity
             | Self::PskUnknown(_) => Fault::Misuse,
             Self::Succession(_) => Fault::Misuse,
             Self::Create(error) => error.fault(),

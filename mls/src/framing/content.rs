@@ -59,6 +59,8 @@ pub(super) fn check_content(
             | ProposalType::PSK
             | ProposalType::REINIT
             | ProposalType::GROUP_CONTEXT_EXTENSIONS => Ok(()),
+            // Whether an application's own type may come from outside is known where it is registered.
+            other if !other.is_default() && other != ProposalType::SELF_REMOVE => Ok(()),
             other => Err(FramingError::ProposalNotAllowed(other)),
         },
         (sender, _) => Err(FramingError::ContentNotAllowed(sender)),

@@ -2,6 +2,7 @@
 
 use crate::{
     tree::LeafRef,
+    validation::CustomProposal,
     wire::{Credential, KeyPackageRef, LeafIndex, ReInit, SignaturePublicKey},
 };
 
@@ -54,6 +55,8 @@ pub struct Changes {
     pub self_removed: bool,
     /// The group is closed in favour of the one described here (RFC 9420 section 11.2).
     pub reinit: Option<ReInit>,
+    /// The proposals of types that the application defines, in the order of the commit.
+    pub custom: Vec<CustomProposal>,
 }
 
 impl Changes {

@@ -170,7 +170,7 @@ impl<'g> CommitBuilder<'g> {
             let psk = fresh_psk_id(suite, source, rng);
             by_value.push(Proposal::PreSharedKey(PreSharedKey { psk }));
         }
-        let entries = choose(group, by_value, pending, now)?;
+        let entries = choose(group, by_value, pending, path, now)?;
         let committer = Sender::Member(group.own_leaf);
         let list = group.proposals.resolve(&entries, committer)?;
         let own = crate::tree::TreeView::leaf(&group.state.tree, group.own_leaf)
@@ -189,7 +189,7 @@ impl<'g> CommitBuilder<'g> {
                 client: &group.client,
                 entries: &entries,
                 link: link.as_ref().map(|link| &link.id),
-                proposed: Proposed { list, committer, now },
+                proposed: Proposed { list, committer, own: None, now },
                 path,
                 leaf: LeafContent {
                     capabilities: own.capabilities(),
@@ -213,6 +213,7 @@ fn choose(
     group: &Group,
     by_value: Vec<Proposal>,
     pending: Pending,
+    path: bool,
     now: UnixTime,
 ) -> Result<Vec<ProposalOrRef>, CommitError> {
     let committer = Sender::Member(group.own_leaf);
@@ -236,8 +237,15 @@ fn choose(
             Proposal::PreSharedKey(psk) => group.find_psk(&psk.psk.source).is_some(),
             _ => true,
         });
-        let proposed = Proposed { list, committer, now };
-        known && apply_proposals(&group.state, &proposed, group.client.policy()).is_ok()
+        let proposed = Proposed { list, committer, own: None, now };
+        let (state, policy) = (&group.state, group.client.policy());
+        let valid = || {
+            let applied = apply_proposals(state, &proposed, policy)?;
+            let path = path || applied.proposals.path_required;
+            let changes = applied.changes(state, committer, None, path)?;
+            applied.check_rules(state, &proposed, &changes, policy)
+        };
+        known && valid().is_ok()
     };
     let references = match pending {
         Pending::Only(references) => {

@@ -65,16 +65,12 @@ impl ProposalCache {
         proposals: &'p [ProposalOrRef],
         committer: Sender,
     ) -> Result<Vec<ListedProposal<'p>>, ProposalListViolation> {
-        let external = !matches!(committer, Sender::Member(_));
         let mut seen = std::collections::HashSet::new();
         let mut list = Vec::with_capacity(proposals.len());
         for entry in proposals {
             list.push(match entry {
                 ProposalOrRef::Proposal(proposal) => {
                     ListedProposal { proposal, sender: committer, by_reference: false }
-                }
-                ProposalOrRef::Reference(_) if external => {
-                    return Err(ProposalListViolation::ExternalReference);
                 }
                 ProposalOrRef::Reference(reference) => {
                     if !seen.insert(reference) {
@@ -95,20 +91,18 @@ impl ProposalCache {
     }
 
     /// References of the proposals that `committer` can commit together with `by_value`, leaving out what would make the
-    /// list invalid: conflicts are resolved as section 12.2 recommends (a Remove before an Update, the last Update). A ReInit is
-    /// left out.
+    /// list invalid: conflicts are resolved as section 12.2 recommends (a Remove before an Update, the last Update), and a
+    /// SelfRemove comes before a Remove. A ReInit is left out.
     pub(crate) fn select(&self, committer: LeafIndex, by_value: &[Proposal]) -> Vec<ProposalRef> {
         let mut chosen = Selection::default();
         for proposal in by_value {
             chosen.take(proposal, Sender::Member(committer));
         }
-        let removes = |p: &&ReceivedProposal| matches!(p.proposal, Proposal::Remove(_));
+        let of_rank = |rank| self.list.iter().filter(move |p| precedence(&p.proposal) == rank);
         let mut selected: Vec<&ReceivedProposal> = Vec::new();
-        let first = self.list.iter().filter(removes);
-        let then = self.list.iter().rev().filter(|p| matches!(p.proposal, Proposal::Update(_)));
-        let last =
-            self.list.iter().filter(|p| !removes(p) && !matches!(p.proposal, Proposal::Update(_)));
-        for candidate in first.chain(then).chain(last) {
+        let removals = of_rank(Precedence::SelfRemove).chain(of_rank(Precedence::Remove));
+        let updates = of_rank(Precedence::Update).rev();
+        for candidate in removals.chain(updates).chain(of_rank(Precedence::Other)) {
             if chosen.admits(candidate, committer) {
                 chosen.take(&candidate.proposal, candidate.sender);
                 selected.push(candidate);
@@ -116,6 +110,24 @@ impl ProposalCache {
         }
         selected.sort_by_key(|p| self.places.get(&p.reference).copied());
         selected.into_iter().map(|p| p.reference.clone()).collect()
+    }
+}
+
+/// Which of several proposals for one leaf is chosen.
+#[derive(PartialEq, Eq)]
+enum Precedence {
+    SelfRemove,
+    Remove,
+    Update,
+    Other,
+}
+
+fn precedence(proposal: &Proposal) -> Precedence {
+    match proposal {
+        Proposal::SelfRemove => Precedence::SelfRemove,
+        Proposal::Remove(_) => Precedence::Remove,
+        Proposal::Update(_) => Precedence::Update,
+        _ => Precedence::Other,
     }
 }
 
@@ -134,7 +146,7 @@ impl Selection {
             Proposal::Add(add) => {
                 !self.clients.contains(add.key_package.leaf_node.signature_key.as_bytes())
             }
-            Proposal::Update(_) => match candidate.sender {
+            Proposal::Update(_) | Proposal::SelfRemove => match candidate.sender {
                 Sender::Member(leaf) => leaf != committer && !self.leaves.contains(&leaf),
                 _ => false,
             },
@@ -145,7 +157,8 @@ impl Selection {
             Proposal::GroupContextExtensions(_) => !self.extensions,
             // Closing the group is for the application to decide, by naming the proposal.
             Proposal::ReInit(_) => false,
-            Proposal::ExternalInit(_) | Proposal::Other(..) => false,
+            Proposal::ExternalInit(_) => false,
+            Proposal::Other(..) => true,
         }
     }
 
@@ -154,7 +167,7 @@ impl Selection {
             Proposal::Add(add) => {
                 self.clients.insert(add.key_package.leaf_node.signature_key.0.clone());
             }
-            Proposal::Update(_) => {
+            Proposal::Update(_) | Proposal::SelfRemove => {
                 if let Sender::Member(leaf) = sender {
                     self.leaves.insert(leaf);
                 }

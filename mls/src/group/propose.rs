@@ -7,7 +7,7 @@ use crate::{
     crypto::{CryptoRng, KemPrivateKey},
     error::{CommitError, ExportError},
     framing::{proposal_ref, protect_public, seal_private, sign},
-    tree::TreeView,
+    tree::{Feature, TreeView},
     validation::{
         KeyPackageViolation, ProposalListViolation, check_key_package, check_lifetime,
         check_sender_may_propose,
@@ -15,8 +15,8 @@ use crate::{
     wire::{
         Add, AuthenticatedContent, Content, Extensions, FramedContent, GroupContextExtensions,
         HpkePublicKey, KeyPackage, LeafIndex, LeafNode, LeafNodeSource, MlsMessage, MlsMessageBody,
-        PreSharedKey, Proposal, ProposalRef, PskSource, ReInit, Remove, Sender, Signature,
-        UnixTime, Update, WireFormat,
+        PreSharedKey, Proposal, ProposalRef, ProposalType, PskSource, ReInit, Remove, Sender,
+        Signature, UnixTime, Update, WireFormat,
     },
 };
 
@@ -106,6 +106,33 @@ impl Group {
         self.send_proposal(Proposal::Remove(Remove { removed }), rng)
     }
 
+    /// Proposes that this member leaves, in a way that somebody who joins by external commit can put into effect as well
+    /// (SelfRemove, draft-ietf-mls-extensions-09). It is sent as a public message, whatever the handshake format: the delivery
+    /// service hands it to external joiners, for [`ExternalJoinOptions::self_removes`](crate::ExternalJoinOptions::self_removes).
+    ///
+    /// # Errors
+    /// [`CommitError::Invalid`] with [`ProposalListViolation::TypeNotSupported`] when some member does not support the
+    /// type, [`ProposalListViolation::SeveralChangesOfOneLeaf`] when it has been proposed in this epoch.
+    pub fn propose_self_remove(
+        &mut self,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        self.check_type_for_all(ProposalType::SELF_REMOVE)?;
+        let sender = Sender::Member(self.own_leaf);
+        let already =
+            |p: &ReceivedProposal| p.sender == sender && p.proposal == Proposal::SelfRemove;
+        if self.proposals.iter().any(already) {
+            return Err(ProposalListViolation::SeveralChangesOfOneLeaf(self.own_leaf).into());
+        }
+        self.send_proposal(Proposal::SelfRemove, rng)
+    }
+
+    /// Every member lists the type, as a commit will need it.
+    fn check_type_for_all(&self, kind: ProposalType) -> Result<(), ProposalListViolation> {
+        let supported = self.state.tree.all_support(Feature::Proposal(kind));
+        if supported { Ok(()) } else { Err(ProposalListViolation::TypeNotSupported(kind)) }
+    }
+
     /// Proposes to mix a pre-shared key into the next epoch.
     ///
     /// # Errors
@@ -162,10 +189,16 @@ impl Group {
     ) -> Result<ProposalMessage, CommitError> {
         let (sender, policy) = (Sender::Member(self.own_leaf), self.client.policy());
         self.state.check_proposal_content(sender, &proposal, policy, now)?;
-        if let Proposal::Remove(remove) = &proposal
-            && self.state.tree.leaf(remove.removed).is_none()
-        {
-            return Err(ProposalListViolation::RemovedLeafBlank(remove.removed).into());
+        match &proposal {
+            Proposal::SelfRemove => return self.propose_self_remove(rng),
+            Proposal::Remove(remove) if self.state.tree.leaf(remove.removed).is_none() => {
+                return Err(ProposalListViolation::RemovedLeafBlank(remove.removed).into());
+            }
+            Proposal::Other(kind, _) if policy.custom.find(*kind).is_none() => {
+                return Err(ProposalListViolation::NotImplemented(*kind).into());
+            }
+            Proposal::Other(kind, _) => self.check_type_for_all(*kind)?,
+            _ => {}
         }
         self.send_proposal(proposal, rng)
     }
@@ -177,7 +210,9 @@ impl Group {
         rng: &mut dyn CryptoRng,
     ) -> Result<ProposalMessage, CommitError> {
         let sender = Sender::Member(self.own_leaf);
-        check_sender_may_propose(sender, &proposal)?;
+        let policy = self.client.policy();
+        check_sender_may_propose(sender, &proposal, &policy.custom)?;
+        self.state.check_rules_on(sender, &proposal, policy)?;
         if self.proposals.len() >= self.client.options().max_proposals {
             return Err(CommitError::TooManyProposals);
         }
@@ -243,9 +278,11 @@ impl Group {
         if !self.is_active() {
             return Err(CommitError::Inactive);
         }
-        let wire_format = match self.handshake {
-            HandshakeFormat::Public => WireFormat::PublicMessage,
-            HandshakeFormat::Private => WireFormat::PrivateMessage,
+        let wire_format = match (self.handshake, &content) {
+            (HandshakeFormat::Public, _) | (_, Content::Proposal(Proposal::SelfRemove)) => {
+                WireFormat::PublicMessage
+            }
+            (HandshakeFormat::Private, _) => WireFormat::PrivateMessage,
         };
         let content = FramedContent {
             group_id: self.state.context.group_id.clone(),
@@ -265,14 +302,14 @@ impl Group {
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, CommitError> {
         let secrets = self.secrets.as_mut().ok_or(CommitError::Inactive)?;
-        let body = match self.handshake {
-            HandshakeFormat::Public => MlsMessageBody::PublicMessage(protect_public(
+        let body = match authenticated.wire_format {
+            WireFormat::PublicMessage => MlsMessageBody::PublicMessage(protect_public(
                 self.state.suite,
                 authenticated,
                 Some(secrets.epoch.membership_key()),
                 &self.state.context_bytes,
             )?),
-            HandshakeFormat::Private => MlsMessageBody::PrivateMessage(seal_private(
+            _ => MlsMessageBody::PrivateMessage(seal_private(
                 &mut secrets.secret_tree,
                 secrets.epoch.sender_data(),
                 &authenticated,

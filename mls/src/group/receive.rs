@@ -5,11 +5,15 @@ use crate::{
     error::ProcessError,
     framing::{FramingError, VerifiedContent},
     tree::TreeView,
-    validation::{ProposalListViolation, SignedPlace, check_key_package, check_sender_may_propose},
-    wire::{Content, FramedContent, GroupId, Proposal, Sender, UnixTime},
+    validation::{
+        CommittedProposal, ListedProposal, ProposalListViolation, SignedPlace, check_key_package,
+        check_sender_may_propose,
+    },
+    wire::{Content, FramedContent, GroupId, Proposal, Sender, UnixTime, WireFormat},
 };
 
 use super::{
+    changes::Member,
     proposal_cache::ReceivedProposal,
     state::{Policy, PublicState},
 };
@@ -77,6 +81,12 @@ impl PublicState {
     ) -> Result<ReceivedProposal, ProcessError> {
         let content = verified.content();
         self.check_proposal_content(content.sender, proposal, policy, now)
+            .and_then(|()| match (proposal, verified.wire_format()) {
+                (_, WireFormat::PublicMessage) => Ok(()),
+                (Proposal::SelfRemove, _) => Err(ProposalListViolation::SelfRemoveNotPublic),
+                _ => Ok(()),
+            })
+            .and_then(|()| self.check_rules_on(content.sender, proposal, policy))
             .map_err(ProcessError::InvalidProposal)?;
         Ok(ReceivedProposal {
             reference: verified.proposal_ref()?,
@@ -86,6 +96,31 @@ impl PublicState {
         })
     }
 
+    /// The rules of the application on a proposal in a message of its own.
+    pub(crate) fn check_rules_on(
+        &self,
+        sender: Sender,
+        proposal: &Proposal,
+        policy: &Policy,
+    ) -> Result<(), ProposalListViolation> {
+        let proposed = self.proposed_by(&ListedProposal { proposal, sender, by_reference: true });
+        Ok(policy.rules.check_proposal(&proposed, &self.context)?)
+    }
+
+    /// A proposal as the rules of the application see it.
+    pub(crate) fn proposed_by<'p>(&self, listed: &ListedProposal<'p>) -> CommittedProposal<'p> {
+        CommittedProposal {
+            proposal: listed.proposal,
+            sender: listed.sender,
+            member: match listed.sender {
+                Sender::Member(leaf) => self.tree.leaf(leaf).map(Member::from),
+                _ => None,
+            },
+            by_reference: listed.by_reference,
+        }
+    }
+
+    /// What a proposal says by itself, apart from the rules of the application.
     pub(crate) fn check_proposal_content(
         &self,
         sender: Sender,
@@ -93,7 +128,7 @@ impl PublicState {
         policy: &Policy,
         now: UnixTime,
     ) -> Result<(), ProposalListViolation> {
-        check_sender_may_propose(sender, proposal)?;
+        check_sender_may_propose(sender, proposal, &policy.custom)?;
         let check = policy.leaf_check(self.suite, now);
         match (proposal, sender) {
             (Proposal::Add(add), _) => Ok(check_key_package(&add.key_package, &check)?),

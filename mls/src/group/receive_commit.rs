@@ -36,7 +36,7 @@ pub(crate) fn check_commit<'a>(
 ) -> Result<PublicCommit<'a>, ProcessError> {
     let committer = authenticated.content.sender;
     let list = cache.resolve(&commit.proposals, committer)?;
-    let proposed = Proposed { list, committer, now };
+    let proposed = Proposed { list, committer, own, now };
     let mut applied = apply_proposals(state, &proposed, policy)?;
     if applied.proposals.path_required && commit.path.is_none() {
         return Err(ProposalListViolation::PathMissing.into());

@@ -1,17 +1,19 @@
 //! The public half of a commit (RFC 9420 sections 12.2 to 12.4): the proposals applied to an overlay of the tree, with
 //! every rule that needs no secret. Committers, receivers and delivery services share it.
 
+use std::collections::BTreeSet;
+
 use crate::{
     codec::{DecodeError, Encode},
     tree::{Feature, LeafRef, MergedPath, TreeOverlay, TreeView, UpdatePathError},
     validation::{
-        CheckedAdd, CheckedProposals, CommittedProposal, LeafCheck, LeafNodeViolation,
-        ListedProposal, ProposalListViolation, RuleContext, SignedPlace, check_key_package,
-        check_proposal_list, check_requirements, required_capabilities,
+        CheckedAdd, CheckedProposals, CustomTypes, LeafCheck, LeafNodeViolation, ListedProposal,
+        ProposalListViolation, RuleContext, SignedPlace, check_key_package, check_proposal_list,
+        check_requirements, required_capabilities,
     },
     wire::{
         CredentialType, ExtensionType, Extensions, ExternalSenders, GroupContext, LeafIndex,
-        LeafNode, RequiredCapabilities, Sender, UnixTime, UpdatePath,
+        LeafNode, ProposalType, RequiredCapabilities, Sender, UnixTime, UpdatePath,
     },
 };
 
@@ -24,6 +26,8 @@ use super::{
 pub(crate) struct Proposed<'p> {
     pub(crate) list: Vec<ListedProposal<'p>>,
     pub(crate) committer: Sender,
+    /// The leaf of the member who judges.
+    pub(crate) own: Option<LeafIndex>,
     pub(crate) now: UnixTime,
 }
 
@@ -43,12 +47,13 @@ pub(crate) fn apply_proposals<'s, 'p>(
     proposed: &Proposed<'p>,
     policy: &Policy,
 ) -> Result<Applied<'s, 'p>, ProposalListViolation> {
-    let proposals = check_proposal_list(
+    let mut proposals = check_proposal_list(
         &proposed.list,
         proposed.committer,
         state.suite.hash_length(),
         |leaf| state.tree.leaf(leaf).is_some(),
     )?;
+    check_types(state, &mut proposals, proposed.own, &policy.custom)?;
     let check = policy.leaf_check(state.suite, proposed.now);
     let mut context = state.context.clone();
     context.epoch = context.epoch.checked_add(1).ok_or(ProposalListViolation::EpochExhausted)?;
@@ -71,8 +76,8 @@ pub(crate) fn apply_proposals<'s, 'p>(
             .map_err(ProposalListViolation::Update)?;
         overlay.update(*leaf, node).map_err(ProposalListViolation::Tree)?;
     }
-    for leaf in &proposals.removes {
-        overlay.remove(*leaf).map_err(ProposalListViolation::Tree)?;
+    for leaf in proposals.removed() {
+        overlay.remove(leaf).map_err(ProposalListViolation::Tree)?;
     }
     check_added_clients(&state.tree, &proposals)?;
     for add in &proposals.adds {
@@ -95,6 +100,46 @@ pub(crate) fn apply_proposals<'s, 'p>(
     Ok(applied)
 }
 
+/// Proposal types beyond the default ones are listed by all who process the commit and stay (section 12.2), and registered
+/// here unless the commit removes this member.
+fn check_types(
+    state: &PublicState,
+    proposals: &mut CheckedProposals<'_>,
+    own: Option<LeafIndex>,
+    registered: &CustomTypes,
+) -> Result<(), ProposalListViolation> {
+    let kinds: BTreeSet<_> = proposals.custom.iter().map(|custom| custom.proposal_type).collect();
+    if !proposals.self_removes.is_empty() {
+        check_type_supported(state, proposals, ProposalType::SELF_REMOVE)?;
+    }
+    for kind in kinds {
+        check_type_supported(state, proposals, kind)?;
+        match registered.find(kind) {
+            Some(custom) => proposals.path_required |= custom.path_required,
+            None if proposals.removed().any(|leaf| Some(leaf) == own) => {}
+            None => return Err(ProposalListViolation::NotImplemented(kind)),
+        }
+    }
+    Ok(())
+}
+
+fn check_type_supported(
+    state: &PublicState,
+    proposals: &CheckedProposals<'_>,
+    kind: ProposalType,
+) -> Result<(), ProposalListViolation> {
+    let lacks = |leaf: &LeafRef<'_>| !leaf.capabilities().proposals.contains(&kind);
+    let leaving = proposals.removed().filter_map(|leaf| state.tree.leaf(leaf));
+    let lacking_and_leaving = leaving.filter(lacks).count();
+    let lacking =
+        state.tree.member_count().saturating_sub(state.tree.count(Feature::Proposal(kind)));
+    if usize::try_from(lacking).is_ok_and(|lacking| lacking <= lacking_and_leaving) {
+        Ok(())
+    } else {
+        Err(ProposalListViolation::TypeNotSupported(kind))
+    }
+}
+
 /// No client is added twice, and none that is in the group (section 12.2). A client is told by its signature key.
 fn check_added_clients(
     tree: &impl TreeView,
@@ -107,7 +152,7 @@ fn check_added_clients(
             return Err(ProposalListViolation::AddsClientTwice);
         }
         if let Some(leaf) = tree.find_signature_key(key.as_bytes())
-            && !proposals.removes.contains(&leaf)
+            && proposals.removed().all(|removed| removed != leaf)
         {
             return Err(ProposalListViolation::AddsMember(leaf));
         }
@@ -308,16 +353,16 @@ impl Applied<'_, '_> {
             welcomed: self.references(state)?,
             removed: self
                 .proposals
-                .removes
-                .iter()
-                .filter_map(|leaf| state.tree.leaf(*leaf).map(Member::from))
+                .removed()
+                .filter_map(|leaf| state.tree.leaf(leaf).map(Member::from))
                 .collect(),
             updated: self.proposals.updates.iter().filter_map(|(leaf, _)| at(*leaf)).collect(),
             extensions_changed: self.proposals.extensions.is_some(),
             path,
             psks: self.proposals.psks.len(),
-            self_removed: own.is_some_and(|own| self.proposals.removes.contains(&own)),
+            self_removed: self.proposals.removed().any(|leaf| Some(leaf) == own),
             reinit: self.proposals.reinit.cloned(),
+            custom: self.proposals.custom.clone(),
         })
     }
 
@@ -341,19 +386,11 @@ impl Applied<'_, '_> {
         changes: &Changes,
         policy: &Policy,
     ) -> Result<(), ProposalListViolation> {
-        let proposals: Vec<_> = proposed
-            .list
-            .iter()
-            .map(|listed| CommittedProposal {
-                proposal: listed.proposal,
-                sender: listed.sender,
-                member: match listed.sender {
-                    Sender::Member(leaf) => state.tree.leaf(leaf).map(Member::from),
-                    _ => None,
-                },
-                by_reference: listed.by_reference,
-            })
-            .collect();
+        let proposals: Vec<_> =
+            proposed.list.iter().map(|listed| state.proposed_by(listed)).collect();
+        for by_value in proposals.iter().filter(|proposal| !proposal.by_reference) {
+            policy.rules.check_proposal(by_value, &state.context)?;
+        }
         policy.rules.check(&RuleContext {
             committer: proposed.committer,
             proposals: &proposals,

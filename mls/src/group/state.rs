@@ -8,8 +8,9 @@ use crate::{
     schedule::InterimTranscriptHash,
     tree::{Feature, RatchetTree, TreeView},
     validation::{
-        CredentialValidator, GroupInfoViolation, GroupRules, LeafCheck, LeafNodeViolation,
-        SignedPlace, check_group_info_signature, check_requirements, required_capabilities,
+        CredentialValidator, CustomTypes, GroupInfoViolation, GroupRules, LeafCheck,
+        LeafNodeViolation, SignedPlace, check_group_info_signature, check_requirements,
+        required_capabilities,
     },
     wire::{
         ConfirmationTag, Credential, ExtensionType, ExternalSenders, GroupContext, GroupInfo,
@@ -25,6 +26,7 @@ pub(crate) struct Policy {
     pub(crate) validator: Arc<dyn CredentialValidator>,
     pub(crate) rules: Arc<dyn GroupRules>,
     pub(crate) max_lifetime: Option<u64>,
+    pub(crate) custom: CustomTypes,
 }
 
 impl Policy {

@@ -8,6 +8,7 @@
 //! commit, whenever they see it.
 
 mod credential;
+mod custom;
 mod group_info;
 mod key_package;
 mod leaf_node;
@@ -16,6 +17,7 @@ mod rules;
 mod succession;
 
 pub use credential::{AcceptAnyCredential, CredentialRejected, CredentialValidator};
+pub use custom::{CustomProposal, CustomProposalType};
 pub use group_info::GroupInfoViolation;
 pub use key_package::KeyPackageViolation;
 pub use leaf_node::LeafNodeViolation;
@@ -23,6 +25,7 @@ pub use proposal_list::ProposalListViolation;
 pub use rules::{CommittedProposal, GroupRules, NoFurtherRules, RuleContext, RuleViolation};
 pub use succession::SuccessionViolation;
 
+pub(crate) use custom::CustomTypes;
 pub(crate) use group_info::check_group_info_signature;
 pub(crate) use key_package::check_key_package;
 pub(crate) use leaf_node::{

@@ -8,7 +8,12 @@ use crate::wire::{
     ProposalType, PskSource, ReInit, ResumptionPskUsage, Sender,
 };
 
-use super::{key_package::KeyPackageViolation, leaf_node::LeafNodeViolation, rules::RuleViolation};
+use super::{
+    custom::{CustomProposal, CustomTypes},
+    key_package::KeyPackageViolation,
+    leaf_node::LeafNodeViolation,
+    rules::RuleViolation,
+};
 
 /// The rule of RFC 9420 sections 12.1, 12.2 or 12.4 that a commit breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,9 +88,16 @@ pub enum ProposalListViolation {
     /// A non-default proposal type that not every processing member supports (section 12.2).
     #[error("proposal type {0:?} is not supported by every member")]
     TypeNotSupported(ProposalType),
-    /// A type that RFC 9420 permits and this library does not carry out.
-    #[error("proposal type {0:?} is not carried out by this library")]
+    /// A type that every member lists, but that is not registered here, so that its rules are not known.
+    #[error("proposal type {0:?} is not registered here")]
     NotImplemented(ProposalType),
+    /// A SelfRemove by value: it tells by its sender who leaves (draft-ietf-mls-extensions).
+    #[error("a self remove stands in a commit by value")]
+    SelfRemoveByValue,
+    /// A SelfRemove that did not come in a public message, so that external joiners could not see it
+    /// (draft-ietf-mls-extensions).
+    #[error("a self remove must come in a public message")]
+    SelfRemoveNotPublic,
     /// A sender outside the group proposed what only members may (section 12.1.8).
     #[error("proposal type {0:?} may not be sent from outside the group")]
     TypeNotForExternal(ProposalType),
@@ -143,12 +155,23 @@ pub(crate) struct ListedProposal<'a> {
 pub(crate) struct CheckedProposals<'a> {
     pub(crate) extensions: Option<&'a Extensions>,
     pub(crate) updates: Vec<(LeafIndex, &'a LeafNode)>,
+    /// Leaves to blank by Remove.
     pub(crate) removes: Vec<LeafIndex>,
+    /// Leaves whose members leave by SelfRemove.
+    pub(crate) self_removes: Vec<LeafIndex>,
+    pub(crate) custom: Vec<CustomProposal>,
     pub(crate) adds: Vec<CheckedAdd<'a>>,
     pub(crate) psks: Vec<&'a PreSharedKeyId>,
     pub(crate) external_init: Option<&'a [u8]>,
     pub(crate) reinit: Option<&'a ReInit>,
     pub(crate) path_required: bool,
+}
+
+impl CheckedProposals<'_> {
+    /// The leaves that become blank, in the order of application: SelfRemoves come before Removes.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = LeafIndex> {
+        self.self_removes.iter().chain(&self.removes).copied()
+    }
 }
 
 /// An Add, and whether its key package was verified when the proposal was received.
@@ -171,7 +194,6 @@ pub(crate) fn check_proposal_list<'p>(
     let mut changed = HashSet::new();
     let mut psks = HashSet::new();
     for listed in list {
-        let proposal_type = listed.proposal.proposal_type();
         if external {
             check_external(listed)?;
         }
@@ -241,9 +263,24 @@ pub(crate) fn check_proposal_list<'p>(
                 }
                 checked.path_required = true;
             }
-            Proposal::Other(..) => {
-                return Err(ProposalListViolation::NotImplemented(proposal_type));
+            Proposal::SelfRemove => {
+                let (Sender::Member(leaf), true) = (listed.sender, listed.by_reference) else {
+                    return Err(ProposalListViolation::SelfRemoveByValue);
+                };
+                if listed.sender == committer {
+                    return Err(ProposalListViolation::RemovesCommitter);
+                }
+                if !changed.insert(leaf) {
+                    return Err(ProposalListViolation::SeveralChangesOfOneLeaf(leaf));
+                }
+                checked.self_removes.push(leaf);
+                checked.path_required = true;
             }
+            Proposal::Other(proposal_type, data) => checked.custom.push(CustomProposal {
+                proposal_type: *proposal_type,
+                data: data.clone(),
+                sender: listed.sender,
+            }),
         }
     }
     if external && checked.external_init.is_none() {
@@ -252,12 +289,11 @@ pub(crate) fn check_proposal_list<'p>(
     Ok(checked)
 }
 
-/// What an external commit may hold (section 12.2).
+/// What an external commit may hold (section 12.2; SelfRemoves by draft-ietf-mls-extensions).
 fn check_external(listed: &ListedProposal<'_>) -> Result<(), ProposalListViolation> {
-    if listed.by_reference {
-        return Err(ProposalListViolation::ExternalReference);
-    }
     match listed.proposal {
+        Proposal::SelfRemove => Ok(()),
+        _ if listed.by_reference => Err(ProposalListViolation::ExternalReference),
         Proposal::ExternalInit(_) | Proposal::Remove(_) | Proposal::PreSharedKey(_) => Ok(()),
         other => Err(ProposalListViolation::ExternalType(other.proposal_type())),
     }
@@ -280,11 +316,17 @@ fn check_psk(psk: &PreSharedKeyId, nonce_length: usize) -> Result<(), ProposalLi
 pub(crate) fn check_sender_may_propose(
     sender: Sender,
     proposal: &Proposal,
+    custom: &CustomTypes,
 ) -> Result<(), ProposalListViolation> {
     let allowed = match (sender, proposal) {
         (Sender::Member(_), _) => !matches!(proposal, Proposal::ExternalInit(_)),
-        (Sender::External(_), Proposal::Update(_) | Proposal::ExternalInit(_)) => false,
-        (Sender::External(_), Proposal::Other(..)) => false,
+        (
+            Sender::External(_),
+            Proposal::Update(_) | Proposal::ExternalInit(_) | Proposal::SelfRemove,
+        ) => false,
+        (Sender::External(_), Proposal::Other(kind, _)) => {
+            custom.find(*kind).is_some_and(|registered| registered.external_senders)
+        }
         (Sender::External(_), _) => true,
         (Sender::NewMemberProposal, Proposal::Add(_)) => true,
         (Sender::NewMemberProposal | Sender::NewMemberCommit, _) => false,

@@ -13,7 +13,7 @@ pub struct RuleViolation {
     pub rule: &'static str,
 }
 
-/// A proposal of a commit, with the one who proposed it.
+/// A proposal, with the one who proposed it.
 #[derive(Clone, Debug)]
 pub struct CommittedProposal<'a> {
     /// The proposal.
@@ -22,7 +22,7 @@ pub struct CommittedProposal<'a> {
     pub sender: Sender,
     /// That member, as it was before the commit; absent for senders outside the group.
     pub member: Option<Member>,
-    /// True when the commit names it by reference.
+    /// True when it came in a message of its own, and the commit names it by reference.
     pub by_reference: bool,
 }
 
@@ -50,6 +50,23 @@ pub struct RuleContext<'a> {
 /// Every member runs them when it builds or processes a commit, and a delivery service when it validates one. They must
 /// depend on nothing but their argument: a member that comes to another verdict than the others is left behind.
 pub trait GroupRules: Send + Sync {
+    /// Checks a proposal by itself, in the epoch described by `group`: before this member sends it, when one arrives, and when
+    /// a commit brings it by value. Whether those outside the group may add themselves is decided here, or with the commit
+    /// (section 12.1.8): `proposed.sender` tells who asks.
+    ///
+    /// A proposal that is refused is not kept. The default accepts all.
+    ///
+    /// # Errors
+    /// [`RuleViolation`]; the proposal is then invalid.
+    fn check_proposal(
+        &self,
+        proposed: &CommittedProposal<'_>,
+        group: &GroupContext,
+    ) -> Result<(), RuleViolation> {
+        let _ = (proposed, group);
+        Ok(())
+    }
+
     /// Checks a commit that is valid by the rules of RFC 9420.
     ///
     /// # Errors

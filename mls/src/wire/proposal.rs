@@ -97,7 +97,11 @@ pub enum Proposal {
     ExternalInit(ExternalInit),
     /// Replace the group's extensions.
     GroupContextExtensions(GroupContextExtensions),
-    /// A type that this library does not know. Its content is taken to be one `opaque<V>`.
+    /// The sender leaves: the Remove of its own leaf, which an external commit may cover as well
+    /// (draft-ietf-mls-extensions-09, section "SelfRemove Proposal").
+    SelfRemove,
+    /// A type that the application defines, or that nobody here knows. Its content is taken to be one `opaque<V>`. One
+    /// that carries the type of another variant is not valid.
     Other(ProposalType, Vec<u8>),
 }
 
@@ -113,6 +117,7 @@ impl Proposal {
             Self::ReInit(_) => ProposalType::REINIT,
             Self::ExternalInit(_) => ProposalType::EXTERNAL_INIT,
             Self::GroupContextExtensions(_) => ProposalType::GROUP_CONTEXT_EXTENSIONS,
+            Self::SelfRemove => ProposalType::SELF_REMOVE,
             Self::Other(proposal_type, _) => *proposal_type,
         }
     }
@@ -129,6 +134,7 @@ impl Encode for Proposal {
             Self::ReInit(reinit) => reinit.encode(out),
             Self::ExternalInit(init) => init.encode(out),
             Self::GroupContextExtensions(extensions) => extensions.encode(out),
+            Self::SelfRemove => {}
             Self::Other(_, data) => data.encode(out),
         }
     }
@@ -146,6 +152,7 @@ impl Decode for Proposal {
             ProposalType::GROUP_CONTEXT_EXTENSIONS => {
                 Self::GroupContextExtensions(Decode::decode(reader)?)
             }
+            ProposalType::SELF_REMOVE => Self::SelfRemove,
             other => Self::Other(other, Decode::decode(reader)?),
         })
     }

@@ -92,6 +92,8 @@ code_points! {
         EXTERNAL_INIT = 6,
         /// Replace the extensions of the GroupContext.
         GROUP_CONTEXT_EXTENSIONS = 7,
+        /// The sender leaves (draft-ietf-mls-extensions-09, section "SelfRemove Proposal").
+        SELF_REMOVE = 0x000a,
     }
 
     /// Type of a credential (RFC 9420 section 17.5).

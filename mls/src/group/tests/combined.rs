@@ -224,7 +224,12 @@ fn an_update_with_an_encryption_key_of_the_tree() {
 }
 
 /// A proposal signed by somebody outside the group.
-fn from_outside(scene: &Scene, client: &Client, sender: Sender, proposal: Proposal) -> Vec<u8> {
+pub(super) fn from_outside(
+    scene: &Scene,
+    client: &Client,
+    sender: Sender,
+    proposal: Proposal,
+) -> Vec<u8> {
     let group = &scene.groups[0];
     let content = FramedContent {
         group_id: group.id().clone(),

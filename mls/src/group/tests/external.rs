@@ -20,7 +20,7 @@ fn join(scene: &mut Scene, client: &Client, resync: bool) -> PendingExternalJoin
 }
 
 /// An external commit of `client`, altered and signed again.
-fn forge_external(scene: &Scene, client: &Client, commit: Commit) -> Vec<u8> {
+pub(super) fn forge_external(scene: &Scene, client: &Client, commit: Commit) -> Vec<u8> {
     let group = &scene.groups[1];
     let content = FramedContent {
         group_id: group.id().clone(),
@@ -75,8 +75,9 @@ fn external_commits_with_a_list_that_is_not_permitted() {
     refused(&Violation::ExternalSeveralRemoves, |commit| {
         commit.proposals.extend([remove(2), remove(3)]);
     });
-    refused(&Violation::ExternalReference, |commit| {
-        commit.proposals.push(ProposalOrRef::Reference(ProposalRef(vec![1; 32])));
+    let unknown = ProposalRef(vec![1; 32]);
+    refused(&Violation::UnknownReference(unknown.clone()), |commit| {
+        commit.proposals.push(ProposalOrRef::Reference(unknown));
     });
     refused(&Violation::RemovedLeafBlank(LeafIndex(50)), |commit| {
         commit.proposals.push(remove(50));
@@ -162,6 +163,19 @@ fn a_resync_brings_another_encryption_key() {
     let bytes = forge_external(&scene, &member, commit);
     let violation = LeafNodeViolation::EncryptionKeyUnchanged;
     scene.refuse(&bytes, &Violation::PathLeaf(violation));
+    scene.goes_on();
+}
+
+#[test]
+fn an_external_commit_that_refers_to_a_remove() {
+    let mut scene = scene(46);
+    let removal = scene.groups[2].propose_remove(LAST, &mut scene.rng).unwrap();
+    let reference = scene.propose(2, &removal.message);
+    let outsider = scene.client("outsider");
+    let mut commit = commit_in(join(&mut scene, &outsider, false).commit());
+    commit.proposals.push(reference);
+    let bytes = forge_external(&scene, &outsider, commit);
+    scene.refuse(&bytes, &Violation::ExternalReference);
     scene.goes_on();
 }
 

@@ -6,13 +6,16 @@ mod support;
 
 mod bad_bytes;
 mod combined;
+mod custom;
 mod external;
 mod hostile;
 mod joined;
 mod leaf_rules;
 mod leaves;
 mod mutations;
+mod outside;
 mod proposals;
+mod self_remove;
 mod succession;
 mod welcome;
 
@@ -57,6 +60,7 @@ fn scene_with(seed: u64, options: ClientOptions) -> Scene {
     }
     let service = PublicGroupOptions {
         rules: options.rules.clone(),
+        proposal_types: options.proposal_types.clone(),
         ..PublicGroupOptions::new(AcceptAnyCredential)
     };
     let info = groups[0].group_info(GroupInfoOptions::default()).unwrap();

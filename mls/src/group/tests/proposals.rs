@@ -256,7 +256,7 @@ fn an_external_init_by_a_member() {
 #[test]
 fn a_proposal_of_an_unknown_type() {
     let kind = ProposalType(0xff03);
-    refused(vec![Proposal::Other(kind, vec![1])], Violation::NotImplemented(kind));
+    refused(vec![Proposal::Other(kind, vec![1])], Violation::TypeNotSupported(kind));
 }
 
 #[test]
