@@ -1,1 +1,12 @@
-//! Benchmarks of rotation and frame protection beside the peers.
+//! Benchmarks of this project beside its peers, and the report that is made of them.
+//!
+//! - [`measure`]: CPU time, allocations and memory of a piece of work, C libraries included.
+//! - [`groups`]: MLS groups of any size with a full ratchet tree, in which this project's `mls`, mls-rs and OpenMLS hold the
+//!   same seats.
+//! - [`report`]: runs the sections, and writes report.json, report.html and a summary.
+//!
+//! The criterion benches use the same set-up code. How to read what comes out stands in `README.md` beside this crate.
+
+pub mod groups;
+pub mod measure;
+pub mod report;

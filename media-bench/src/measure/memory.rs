@@ -1,0 +1,37 @@
+//! Memory that the process holds, C libraries included.
+
+/// Bytes that the C allocator has given out and not got back; `None` where it cannot tell.
+#[must_use]
+pub fn held() -> Option<u64> {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: takes nothing and returns a plain struct.
+        let info = unsafe { libc::mallinfo2() };
+        u64::try_from(info.uordblks + info.hblkhd).ok()
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    None
+}
+
+/// Bytes that stay held after `work` as long as its result lives; `None` where that cannot be told.
+pub fn held_by<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
+    let before = held();
+    let value = work();
+    let growth = before.zip(held()).map(|(before, after)| after.saturating_sub(before));
+    (value, growth)
+}
+
+#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+mod tests {
+    use super::held_by;
+
+    #[test]
+    fn what_is_kept_is_held() {
+        let (kept, held) = held_by(|| {
+            drop(std::hint::black_box(vec![1_u8; 3_000_000]));
+            vec![1_u8; 1_000_000]
+        });
+        let held = held.unwrap();
+        assert!((1_000_000..1_900_000).contains(&held), "{held} for {}", kept.len());
+    }
+}

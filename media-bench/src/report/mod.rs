@@ -1,0 +1,16 @@
+//! The report: sections that measure, the document that they fill, and how it is shown.
+
+mod about;
+mod compare;
+mod document;
+mod groups;
+mod progress;
+mod run;
+mod summary;
+
+pub use about::About;
+pub use compare::{Comparison, Slower};
+pub use document::{Document, READABLE_SCHEMA};
+pub use progress::Progress;
+pub use run::{Extent, Section, run};
+pub use summary::summary;
