@@ -16,6 +16,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! | suites | AWS-LC | RustCrypto |
+//! |---|---|---|
+//! | 1, 2, 3 (X25519 or P-256, 128 bits) | yes | yes |
+//! | 5, 7 (P-521, P-384) | yes | yes |
+//! | 4, 6 (X448 with Ed448) | no | with the feature `curve448-prerelease`: its crates are pre-releases |
+//! | X-Wing, a number for private use | with the feature `post-quantum` | with the feature `post-quantum` |
+//!
 //! Both backends give the same results for the same input and the same randomness, with one exception: the nonces of
 //! ECDSA (see [`SigningKey::sign`]).
 

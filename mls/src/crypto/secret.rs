@@ -164,10 +164,11 @@ macro_rules! secret_types {
 pub(crate) use secret_types;
 
 secret_types! {
-    /// The bytes of an HPKE private key, as RFC 9180 section 7.1.2 serializes them.
+    /// The bytes of an HPKE private key, as RFC 9180 section 7.1.2 serializes them; for X-Wing the seed of 32 bytes.
     pub struct HpkePrivateKey;
 
-    /// The bytes of a signature private key: the 32-byte seed for Ed25519, the big-endian scalar for a NIST curve.
+    /// The bytes of a signature private key: the seed for Ed25519 (32 bytes) and Ed448 (57), the big-endian scalar for a
+    /// NIST curve (32, 48 or 66 bytes).
     pub struct SignaturePrivateKey;
 }
 

@@ -1,6 +1,9 @@
 //! Random histories of commits.
 
-use mls::{crypto, wire::LeafIndex};
+use mls::{
+    crypto::{self, Suite},
+    wire::LeafIndex,
+};
 use proptest::prelude::*;
 
 use super::group::{Plan, World, suite_1};
@@ -61,18 +64,34 @@ fn play(world: &mut World, step: &Step) {
     world.commit(committer, &plan);
 }
 
+/// Every suite of every backend.
+fn suites() -> Vec<&'static Suite> {
+    let providers = [
+        #[cfg(feature = "aws-lc-rs")]
+        &crypto::AWS_LC_RS,
+        #[cfg(feature = "rust-crypto")]
+        &crypto::RUST_CRYPTO,
+    ];
+    providers.into_iter().flat_map(|provider| provider.suites).collect()
+}
+
+fn any_suite() -> impl Strategy<Value = &'static Suite> {
+    prop_oneof![Just(suite_1()), prop::sample::select(suites())]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// After every commit the staged tree, the changed tree and a tree read from its encoding are the same, valid, and
     /// every member holds exactly the keys it should.
     #[test]
     fn views_and_keys_agree(
+        suite in any_suite(),
         seed: u64,
         start in 1usize..12,
         steps in prop::collection::vec(step(), 1..16),
     ) {
-        let mut world = World::new(suite_1(), seed);
+        let mut world = World::new(suite, seed);
         world.commit(LeafIndex(0), &Plan { adds: start - 1, path: seed % 2 == 0, ..Plan::default() });
         for step in &steps {
             play(&mut world, step);
@@ -82,13 +101,7 @@ proptest! {
 
 #[test]
 fn a_full_tree_of_every_suite_on_every_backend() {
-    let providers = [
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ];
-    for suite in providers.into_iter().flat_map(|provider| provider.suites) {
+    for suite in suites() {
         let mut world = World::full(suite, 1, 6);
         world.external_commit(Some(LeafIndex(5)));
         world.external_commit(None);
