@@ -5,6 +5,14 @@
 //! `FRAMELOCK_INTEROP_SEEDS` and `FRAMELOCK_INTEROP_STEPS` set how many schedules are played and how long they are;
 //! `FRAMELOCK_INTEROP_FIRST` is the first seed, so that a failing one can be played alone. A seed fixes the schedule; the
 //! peers' own randomness it cannot.
+//!
+//! By default 200 schedules of 60 steps each are played, which takes some minutes of processor time. A longer run, with
+//! schedules that the default one does not have and groups that live longer:
+//!
+//! ```text
+//! FRAMELOCK_INTEROP_FIRST=200 FRAMELOCK_INTEROP_SEEDS=1000 FRAMELOCK_INTEROP_STEPS=300 \
+//!     cargo test --release --workspace --test interop -- --nocapture
+//! ```
 
 #![allow(
     clippy::expect_used,
@@ -51,7 +59,7 @@ fn setting(name: &str, default: u64) -> u64 {
 #[test]
 fn groups_of_all_implementations_agree_through_random_schedules() {
     let first = setting("FRAMELOCK_INTEROP_FIRST", 0);
-    let seeds = setting("FRAMELOCK_INTEROP_SEEDS", 48);
+    let seeds = setting("FRAMELOCK_INTEROP_SEEDS", 200);
     let steps = setting("FRAMELOCK_INTEROP_STEPS", 60);
     let next = AtomicU64::new(first);
     let worker = || {
@@ -86,5 +94,5 @@ fn groups_of_all_implementations_agree_through_random_schedules() {
         }
     }
     let names = Implementation::ALL.map(|implementation| implementation.to_string()).join(", ");
-    println!("interop: {seeds} seeds x {steps} steps, suites 1, 2, 3: {names}");
+    println!("interop: {seeds} seeds x {steps} steps from seed {first}, suites 1, 2, 3: {names}");
 }

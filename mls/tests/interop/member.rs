@@ -35,8 +35,8 @@ impl fmt::Display for Implementation {
         f.write_str(match self {
             Self::MlsAwsLc => "mls (aws-lc-rs)",
             Self::MlsRustCrypto => "mls (rust-crypto)",
-            Self::OpenMls => "openmls",
-            Self::MlsRs => "mls-rs",
+            Self::OpenMls => "openmls 0.9.2",
+            Self::MlsRs => "mls-rs 0.57.0",
         })
     }
 }
