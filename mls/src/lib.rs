@@ -107,7 +107,7 @@ pub use group::{
     Changes, CheckedGroupInfo, CommitBuilder, EpochChange, Group, GroupInfoOptions,
     HandshakeFormat, HandshakePolicy, Member, MemoryPskStore, NewGroup, NewGroupBuilder, NoPsks,
     PendingCommit, Processed, ProposalMessage, PskStore, ReceivedMessage, ReceivedProposal,
-    SnapshotKey, StagedCommit,
+    Reclaimed, SnapshotKey, StagedCommit,
 };
 pub use public_group::{
     PublicGroup, PublicGroupOptions, PublicProcessed, StagedPublicCommit, WelcomeMismatch,

@@ -17,7 +17,7 @@ impl Epoch {
     /// group that was just created, joined or restored.
     ///
     /// A restored group's epoch is [`receive_only`](Self::receive_only); one that this member's
-    /// own commit with a path began is marked
+    /// own commit with a path began, made in this life of the group, is marked
     /// [`began_after_restore`](Self::began_after_restore).
     ///
     /// # Errors
@@ -37,8 +37,9 @@ impl Epoch {
         if let Some(changes) = changes {
             epoch.joined = changes.added.iter().map(|member| member.leaf.0).collect();
             epoch.removed = changes.removed.iter().map(|member| member.leaf.0).collect();
-            // A commit waits for its echo in memory only, so one's own was made by this process.
-            epoch.began_after_restore = changes.path && changes.committer.leaf == group.own_leaf();
+            let own = changes.path && changes.committer.leaf == group.own_leaf();
+            // One's own commit may come from storage, and its epoch have been entered before a crash.
+            epoch.began_after_restore = own && !group.is_restored();
         }
         epoch.receive_only = group.is_restored();
         Ok(epoch)

@@ -162,6 +162,7 @@ impl Client {
                 proposed: Proposed { list, committer, own: None, now },
                 path: true,
                 leaf: LeafContent {
+                    identity: self.identity(),
                     capabilities: self.capabilities(),
                     extensions: self.options().leaf_extensions.clone(),
                 },

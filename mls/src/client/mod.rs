@@ -22,7 +22,8 @@ use crate::{
     group::{HandshakeFormat, HandshakePolicy, NoPsks, PskStore, state::Policy},
     schedule::RatchetLimits,
     validation::{
-        CredentialValidator, CustomProposalType, CustomTypes, GroupRules, NoFurtherRules,
+        CredentialValidator, CustomProposalType, CustomTypes, GroupRules, LeafNodeViolation,
+        NoFurtherRules,
     },
     wire::{
         Capabilities, CipherSuite, CredentialType, ExtensionType, Extensions, ProposalType,
@@ -147,6 +148,16 @@ impl Client {
     #[must_use]
     pub fn options(&self) -> &ClientOptions {
         &self.inner.options
+    }
+
+    /// The same client under another identity.
+    ///
+    /// # Errors
+    /// [`LeafNodeViolation::SignatureKeyMalformed`] when the signature key is none of the suite.
+    pub(crate) fn renamed(&self, identity: Identity) -> Result<Self, LeafNodeViolation> {
+        let key = self.suite().signature.verifying_key(identity.public().as_bytes());
+        key.map_err(|_| LeafNodeViolation::SignatureKeyMalformed)?;
+        Ok(Self::new(self.suite(), identity, self.options().clone()))
     }
 
     pub(crate) fn policy(&self) -> &Policy {

@@ -362,6 +362,9 @@ pub enum SnapshotError {
     /// The snapshot is of another cipher suite or identity than the client.
     #[error("the snapshot belongs to another client")]
     OtherClient,
+    /// A pending commit was built on another state of the group than the one at hand.
+    #[error("the pending commit was built on another state of the group")]
+    OtherState,
     /// The content contradicts itself, though it was authenticated.
     #[error("the content of the snapshot is not consistent: {0}")]
     Inconsistent(&'static str),
@@ -377,6 +380,7 @@ impl SnapshotError {
         match self {
             Self::Malformed(_) | Self::Key => Fault::Malformed,
             Self::Version(_) | Self::OtherClient => Fault::Misuse,
+            Self::OtherState => Fault::Timing,
             Self::Inconsistent(_) | Self::Local(_) => Fault::Local,
         }
     }
@@ -386,6 +390,7 @@ impl SnapshotError {
     pub fn action(&self) -> Action {
         match self {
             Self::OtherClient => Action::Stop,
+            Self::OtherState => Action::Drop,
             _ => Action::Resync,
         }
     }

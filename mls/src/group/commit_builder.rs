@@ -1,25 +1,21 @@
 //! Building a commit as a member.
 
 use crate::{
-    codec::Encode,
+    client::Identity,
     crypto::CryptoRng,
-    error::{CommitError, ExportError, MergeError},
-    framing::{protect_public, seal_private},
+    error::CommitError,
     schedule::Psk,
     validation::{KeyPackageViolation, ListedProposal, ProposalListViolation, check_lifetime},
     wire::{
-        Add, Extensions, GroupContextExtensions, GroupId, KeyPackage, LeafIndex, MlsMessage,
-        MlsMessageBody, PreSharedKey, Proposal, ProposalOrRef, ProposalRef, PskSource, ReInit,
-        Remove, Sender, UnixTime, WireFormat,
+        Add, Extensions, GroupContextExtensions, KeyPackage, LeafIndex, PreSharedKey, Proposal,
+        ProposalOrRef, ProposalRef, PskSource, ReInit, Remove, Sender, UnixTime, WireFormat,
     },
 };
 
 use super::{
     Group, HandshakeFormat,
-    changes::Changes,
-    create_commit::{BuiltCommit, CommitInput, LeafContent, create_commit, fresh_psk_id},
-    group_info::{Described, GroupInfoOptions, describe},
-    next_epoch::{MemberSecrets, NextPublic},
+    create_commit::{CommitInput, LeafContent, create_commit, fresh_psk_id},
+    pending::{Choice, PendingCommit},
     proposal_cache::ReceivedProposal,
     stage::{Proposed, apply_proposals},
     succession::Link,
@@ -37,6 +33,7 @@ pub struct CommitBuilder<'g> {
     psks: Vec<PskSource>,
     link: Option<Link>,
     pending: Pending,
+    identity: Option<Identity>,
     path: bool,
     welcome_tree: bool,
     authenticated_data: Vec<u8>,
@@ -56,6 +53,7 @@ impl<'g> CommitBuilder<'g> {
             psks: Vec::new(),
             link: None,
             pending: Pending::All,
+            identity: None,
             path: true,
             welcome_tree: true,
             authenticated_data: Vec::new(),
@@ -120,6 +118,16 @@ impl<'g> CommitBuilder<'g> {
         self
     }
 
+    /// Gives this member another credential, another signature key, or both (RFC 9420 section 5.3.1). The commit then has a path.
+    ///
+    /// The others accept it when their validator takes the new credential
+    /// [in the place of the old one](crate::CredentialValidator::validate_successor). The commit itself is signed with the
+    /// old key; the group goes on under the new identity when it is [confirmed](Group::confirm).
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
     /// Leaves the path out where RFC 9420 section 12.4 permits it: the committer's keys stay as they are.
     ///
     /// A commit without a path is cheaper, and heals nothing.
@@ -154,8 +162,8 @@ impl<'g> CommitBuilder<'g> {
         rng: &mut dyn CryptoRng,
         now: UnixTime,
     ) -> Result<PendingCommit, CommitError> {
-        let Self { group, mut by_value, psks, link, pending, path, welcome_tree, .. } = self;
-        let authenticated_data = self.authenticated_data;
+        let Self { group, mut by_value, psks, link, pending, identity, welcome_tree, .. } = self;
+        let (authenticated_data, path) = (self.authenticated_data, self.path);
         let active = group.secrets.as_ref().filter(|_| group.closed.is_none());
         let secrets = active.ok_or(CommitError::Inactive)?;
         let suite = group.state.suite;
@@ -175,6 +183,16 @@ impl<'g> CommitBuilder<'g> {
         let list = group.proposals.resolve(&entries, committer)?;
         let own = crate::tree::TreeView::leaf(&group.state.tree, group.own_leaf)
             .ok_or(CommitError::Inactive)?;
+        let client = match &identity {
+            Some(identity) => {
+                group.renamed(identity.clone()).map_err(ProposalListViolation::PathLeaf)?
+            }
+            None => group.client.clone(),
+        };
+        let capabilities = match identity {
+            Some(_) => client.capabilities(),
+            None => own.capabilities(),
+        };
         let wire_format = match group.handshake {
             HandshakeFormat::Public => WireFormat::PublicMessage,
             HandshakeFormat::Private => WireFormat::PrivateMessage,
@@ -190,9 +208,10 @@ impl<'g> CommitBuilder<'g> {
                 entries: &entries,
                 link: link.as_ref().map(|link| &link.id),
                 proposed: Proposed { list, committer, own: None, now },
-                path,
+                path: path || identity.is_some(),
                 leaf: LeafContent {
-                    capabilities: own.capabilities(),
+                    identity: client.identity(),
+                    capabilities,
                     extensions: own.extensions(),
                 },
                 private: Some(&secrets.private),
@@ -204,7 +223,8 @@ impl<'g> CommitBuilder<'g> {
             },
             rng,
         )?;
-        protect(group, built, rng)
+        let identity = identity.map(|_| client);
+        PendingCommit::new(group, built, Choice { entries, identity, now }, rng)
     }
 }
 
@@ -290,104 +310,5 @@ fn keep(
         let (first, second) = candidates.split_at(candidates.len() / 2);
         keep(kept, first, holds);
         keep(kept, second, holds);
-    }
-}
-
-fn protect(
-    group: &mut Group,
-    built: BuiltCommit,
-    rng: &mut dyn CryptoRng,
-) -> Result<PendingCommit, CommitError> {
-    let secrets = group.secrets.as_mut().ok_or(CommitError::Inactive)?;
-    let body = match group.handshake {
-        HandshakeFormat::Public => MlsMessageBody::PublicMessage(protect_public(
-            group.state.suite,
-            built.authenticated,
-            Some(secrets.epoch.membership_key()),
-            &group.state.context_bytes,
-        )?),
-        HandshakeFormat::Private => MlsMessageBody::PrivateMessage(seal_private(
-            &mut secrets.secret_tree,
-            secrets.epoch.sender_data(),
-            &built.authenticated,
-            group.client.options().padding,
-            rng,
-        )?),
-    };
-    Ok(PendingCommit {
-        group_id: group.state.context.group_id.clone(),
-        next: built.next,
-        secrets: built.secrets,
-        commit: MlsMessage(body).to_bytes(),
-        welcome: built.welcome,
-    })
-}
-
-/// A commit of this member that the delivery service has not accepted yet.
-///
-/// It holds the messages to send and the epoch that they start. [`Group::confirm`] puts that epoch into effect.
-#[must_use = "the commit takes effect when it is confirmed"]
-pub struct PendingCommit {
-    pub(crate) group_id: GroupId,
-    pub(crate) next: NextPublic,
-    pub(crate) secrets: MemberSecrets,
-    commit: Vec<u8>,
-    welcome: Option<Vec<u8>>,
-}
-
-impl PendingCommit {
-    /// The commit, for the members.
-    #[must_use]
-    pub fn commit(&self) -> &[u8] {
-        &self.commit
-    }
-
-    /// The Welcome, for those whom the commit adds. It must not reach them before the commit has been accepted.
-    #[must_use]
-    pub fn welcome(&self) -> Option<&[u8]> {
-        self.welcome.as_deref()
-    }
-
-    /// The epoch that the commit starts.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.next.context.epoch
-    }
-
-    /// What the commit changes.
-    #[must_use]
-    pub fn changes(&self) -> &Changes {
-        &self.next.changes
-    }
-
-    /// True when `bytes` is this very commit, as a delivery service sends it back to its sender.
-    #[must_use]
-    pub fn is_echo(&self, bytes: &[u8]) -> bool {
-        self.commit == bytes
-    }
-
-    /// A GroupInfo of the epoch that the commit starts, signed by this member.
-    ///
-    /// # Errors
-    /// [`ExportError::Merge`] when `group` is not in the state that the commit was built on.
-    pub fn group_info(
-        &self,
-        group: &Group,
-        options: GroupInfoOptions,
-    ) -> Result<Vec<u8>, ExportError> {
-        if !self.next.follows(&group.state) {
-            return Err(MergeError::Superseded.into());
-        }
-        let described = Described::Next(&group.state, &self.next);
-        describe(described, group.client.identity(), &self.secrets, options)
-    }
-}
-
-impl std::fmt::Debug for PendingCommit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PendingCommit")
-            .field("group_id", &self.group_id)
-            .field("changes", &self.next.changes)
-            .finish_non_exhaustive()
     }
 }

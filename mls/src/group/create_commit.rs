@@ -1,7 +1,7 @@
 //! Creating a commit (RFC 9420 section 12.4.1), for members and for those who join by external commit.
 
 use crate::{
-    client::Client,
+    client::{Client, Identity},
     codec::Encode,
     crypto::{CryptoRng, Suite},
     error::CommitError,
@@ -25,7 +25,9 @@ use super::{
 };
 
 /// What the committer's leaf holds beside keys.
-pub(crate) struct LeafContent {
+pub(crate) struct LeafContent<'a> {
+    /// Who the committer is from then on.
+    pub(crate) identity: &'a Identity,
     pub(crate) capabilities: Capabilities,
     pub(crate) extensions: Extensions,
 }
@@ -41,7 +43,7 @@ pub(crate) struct CommitInput<'a> {
     pub(crate) proposed: Proposed<'a>,
     /// A path even where none is required.
     pub(crate) path: bool,
-    pub(crate) leaf: LeafContent,
+    pub(crate) leaf: LeafContent<'a>,
     pub(crate) private: Option<&'a TreePrivateKeys>,
     pub(crate) init: &'a InitSecret,
     pub(crate) find_psk: &'a dyn Fn(&PskSource) -> Option<Psk>,
@@ -125,7 +127,7 @@ pub(crate) fn create_commit(
         let tree = input.welcome_tree.then(|| applied.overlay.encode_tree());
         let info = sign_group_info(
             suite,
-            client.identity(),
+            input.leaf.identity,
             GroupInfoParts {
                 context: applied.context.clone(),
                 confirmation_tag: tag.clone(),
@@ -166,7 +168,7 @@ fn make_path(
             joiner_secrets: Vec::new(),
         });
     }
-    let identity = input.client.identity();
+    let identity = input.leaf.identity;
     let leaf = NewLeaf {
         signer: identity.signer(),
         credential: identity.credential().clone(),

@@ -4,8 +4,10 @@ mod changes;
 mod commit_builder;
 pub(crate) mod create_commit;
 pub(crate) mod group_info;
+mod merge;
 pub(crate) mod next_epoch;
 pub(crate) mod past;
+mod pending;
 mod process;
 pub(crate) mod proposal_cache;
 mod propose;
@@ -13,6 +15,8 @@ pub(crate) mod psk;
 pub(crate) mod receive;
 pub(crate) mod receive_commit;
 mod save;
+mod save_pending;
+mod saved_parts;
 mod snapshot;
 pub(crate) mod stage;
 pub(crate) mod state;
@@ -21,8 +25,9 @@ pub(crate) mod succession;
 mod tests;
 
 pub use changes::{Changes, EpochChange, Member};
-pub use commit_builder::{CommitBuilder, PendingCommit};
+pub use commit_builder::CommitBuilder;
 pub use group_info::{CheckedGroupInfo, GroupInfoOptions};
+pub use pending::{PendingCommit, Reclaimed};
 pub use process::{Processed, ReceivedMessage, StagedCommit};
 pub use proposal_cache::ReceivedProposal;
 pub use propose::ProposalMessage;
@@ -153,10 +158,12 @@ impl Group {
         self.closed.as_ref()
     }
 
-    /// True from [`Client::restore`](crate::Client::restore) to the next commit.
+    /// True after [`Client::restore`](crate::Client::restore), until an epoch begins with keys that this member has made since: by a
+    /// commit of its own with a path, or one that covers an Update of its own.
     ///
-    /// What was sent after the snapshot is not known. Keys whose counters are not part of the snapshot, such as media keys,
-    /// must not be used for sending until an epoch has begun after the restore.
+    /// What was sent after the snapshot is not known. Other commits prove nothing: they, and one's own that were made before, may have
+    /// been processed after the snapshot already. Keys whose counters are not part of the snapshot, such as media keys, must not be
+    /// used for sending while this is true.
     #[must_use]
     pub fn is_restored(&self) -> bool {
         self.restored

@@ -1,8 +1,11 @@
 //! Processing what arrives (RFC 9420 sections 6, 12.4.2, 15).
 
+use std::sync::Arc;
+
 use crate::{
+    client::Client,
     codec::Decode,
-    error::{MergeError, ProcessError},
+    error::ProcessError,
     framing::{FramingError, ReceivedPublicMessage, VerifiedContent, open_private},
     schedule::{CommitSecret, SecretTreeError},
     tree::TreeView,
@@ -14,8 +17,7 @@ use crate::{
 
 use super::{
     Group,
-    changes::{Changes, EpochChange, Member},
-    commit_builder::PendingCommit,
+    changes::{Changes, Member},
     next_epoch::{Advanced, MemberSecrets, NextPublic, ScheduleInput},
     past::PastMessages,
     proposal_cache::ReceivedProposal,
@@ -62,10 +64,14 @@ impl std::fmt::Debug for ReceivedMessage {
 pub struct StagedCommit {
     pub(crate) group_id: GroupId,
     /// The member who staged it, and whose secrets it holds.
-    own_leaf: LeafIndex,
+    pub(super) own_leaf: LeafIndex,
     pub(crate) next: NextPublic,
     /// Absent when the commit removes this member.
     pub(crate) secrets: Option<MemberSecrets>,
+    /// This member's client from then on, when the commit covers an Update of its identity.
+    pub(super) identity: Option<Client>,
+    /// It covers an Update of this member made in this life of the group.
+    pub(super) fresh: bool,
     authenticated_data: Vec<u8>,
 }
 
@@ -289,13 +295,17 @@ impl Group {
                 own_leaf,
                 next,
                 secrets: None,
+                identity: None,
+                fresh: false,
                 authenticated_data,
             });
         }
 
         let own_update = self.committed_update(&applied.proposals.updates);
-        let with_update = own_update.map(|key| secrets.private.with_leaf_key(key));
+        let with_update = own_update.map(|own| secrets.private.with_leaf_key(Arc::clone(&own.key)));
         let private = with_update.as_ref().unwrap_or(&secrets.private);
+        let identity = own_update.and_then(|own| own.identity.clone());
+        let fresh = own_update.is_some_and(|own| !own.restored);
         let (commit_secret, private) = match &checked.merged {
             Some(merged) => {
                 let decrypted = merged
@@ -335,61 +345,15 @@ impl Group {
         let next =
             NextPublic::new(state, applied.overlay.finish(), applied.context, tag, checked.changes);
         let secrets = MemberSecrets { private, epoch, secret_tree };
-        let own_leaf = self.own_leaf;
-        Ok(StagedCommit { group_id, own_leaf, next, secrets: Some(secrets), authenticated_data })
-    }
-
-    /// Puts a commit of another member into effect.
-    ///
-    /// # Errors
-    /// [`MergeError`] when the group has moved on since the commit was staged, or another member staged it; the group is
-    /// as before.
-    pub fn merge(&mut self, staged: StagedCommit) -> Result<EpochChange, MergeError> {
-        self.check_follows(&staged.group_id, staged.own_leaf, &staged.next)?;
-        Ok(self.enter(staged.next, staged.secrets))
-    }
-
-    /// Puts a commit of this member into effect, once the delivery service has accepted it.
-    ///
-    /// # Errors
-    /// [`MergeError::Superseded`] when another commit won the epoch; the group is as before, and what the commit was to
-    /// change can be committed again.
-    pub fn confirm(&mut self, pending: PendingCommit) -> Result<EpochChange, MergeError> {
-        self.check_follows(&pending.group_id, pending.secrets.private.own_leaf(), &pending.next)?;
-        Ok(self.enter(pending.next, Some(pending.secrets)))
-    }
-
-    fn check_follows(
-        &self,
-        group_id: &GroupId,
-        own_leaf: LeafIndex,
-        next: &NextPublic,
-    ) -> Result<(), MergeError> {
-        if *group_id != self.state.context.group_id {
-            Err(MergeError::OtherGroup)
-        } else if own_leaf != self.own_leaf {
-            Err(MergeError::OtherMember)
-        } else if next.follows(&self.state) {
-            Ok(())
-        } else {
-            Err(MergeError::Superseded)
-        }
-    }
-
-    fn enter(&mut self, next: NextPublic, secrets: Option<MemberSecrets>) -> EpochChange {
-        let left = std::mem::replace(&mut self.secrets, secrets);
-        if let Some(left) = left {
-            self.past.push(&self.state, &next, left, self.client.options());
-        }
-        if self.secrets.is_none() {
-            self.past.clear();
-        }
-        self.closed = next.changes.reinit.clone();
-        let changes = next.apply(&mut self.state);
-        self.proposals.clear();
-        self.updates.clear();
-        self.restored = false;
-        EpochChange { epoch: self.state.context.epoch, changes }
+        Ok(StagedCommit {
+            group_id,
+            own_leaf: self.own_leaf,
+            next,
+            secrets: Some(secrets),
+            identity,
+            fresh,
+            authenticated_data,
+        })
     }
 }
 

@@ -40,7 +40,7 @@ impl ProposalCache {
         self.places.get(reference).and_then(|place| self.list.get(*place))
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ReceivedProposal> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = &ReceivedProposal> {
         self.list.iter()
     }
 

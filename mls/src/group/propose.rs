@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use crate::{
+    client::{Client, Identity},
     codec::Encode,
     crypto::{CryptoRng, KemPrivateKey},
     error::{CommitError, ExportError},
     framing::{proposal_ref, protect_public, seal_private, sign},
     tree::{Feature, TreeView},
     validation::{
-        KeyPackageViolation, ProposalListViolation, check_key_package, check_lifetime,
-        check_sender_may_propose,
+        KeyPackageViolation, LeafNodeViolation, ProposalListViolation, check_key_package,
+        check_lifetime, check_sender_may_propose,
     },
     wire::{
-        Add, AuthenticatedContent, Content, Extensions, FramedContent, GroupContextExtensions,
-        HpkePublicKey, KeyPackage, LeafIndex, LeafNode, LeafNodeSource, MlsMessage, MlsMessageBody,
-        PreSharedKey, Proposal, ProposalRef, ProposalType, PskSource, ReInit, Remove, Sender,
-        Signature, UnixTime, Update, WireFormat,
+        Add, AuthenticatedContent, Capabilities, Content, Extensions, FramedContent,
+        GroupContextExtensions, HpkePublicKey, KeyPackage, LeafIndex, LeafNode, LeafNodeSource,
+        MlsMessage, MlsMessageBody, PreSharedKey, Proposal, ProposalRef, ProposalType, PskSource,
+        ReInit, Remove, Sender, Signature, UnixTime, Update, WireFormat,
     },
 };
 
@@ -38,6 +39,10 @@ pub struct ProposalMessage {
 pub(crate) struct PendingUpdate {
     pub(crate) public: HpkePublicKey,
     pub(crate) key: Arc<dyn KemPrivateKey>,
+    /// This member's client from then on, when the Update changes its identity.
+    pub(crate) identity: Option<Client>,
+    /// It comes from storage: its commit may have been processed already, by a process that has died since.
+    pub(crate) restored: bool,
 }
 
 impl Group {
@@ -67,27 +72,80 @@ impl Group {
         &mut self,
         rng: &mut dyn CryptoRng,
     ) -> Result<ProposalMessage, CommitError> {
-        let key: Arc<dyn KemPrivateKey> = Arc::from(self.state.suite.kem.generate(rng)?);
-        let public = HpkePublicKey::from(key.public());
         let own = self.state.tree.leaf(self.own_leaf).ok_or(CommitError::Inactive)?;
-        let identity = self.client.identity();
+        let (leaf_node, key) = self.own_update(&self.client, own.capabilities(), rng)?;
+        self.send_update(leaf_node, key, None, rng)
+    }
+
+    /// Proposes to give this member another credential, another signature key, or both, and to renew its encryption key
+    /// (RFC 9420 section 5.3.1).
+    ///
+    /// The others accept it when their validator takes the new credential
+    /// [in the place of the old one](crate::CredentialValidator::validate_successor). The group goes on under the new identity
+    /// when a commit that covers the proposal is merged; [`Group::client`] tells. What this member sends until then is
+    /// signed with the old key.
+    ///
+    /// # Errors
+    /// [`CommitError::Invalid`] when the others would not accept it.
+    pub fn propose_identity(
+        &mut self,
+        identity: Identity,
+        rng: &mut dyn CryptoRng,
+        now: UnixTime,
+    ) -> Result<ProposalMessage, CommitError> {
+        let client = self.renamed(identity).map_err(ProposalListViolation::Update)?;
+        let (leaf_node, key) = self.own_update(&client, client.capabilities(), rng)?;
+        let own = self.state.tree.leaf(self.own_leaf).ok_or(CommitError::Inactive)?;
+        let check = self.client.policy().leaf_check(self.state.suite, now);
+        check
+            .check_replacement(own, &leaf_node)
+            .and_then(|()| self.state.check_leaf_requirements(&leaf_node))
+            .map_err(ProposalListViolation::Update)?;
+        self.send_update(leaf_node, key, Some(client), rng)
+    }
+
+    /// This member's client under another identity, which no other member has.
+    pub(crate) fn renamed(&self, identity: Identity) -> Result<Client, LeafNodeViolation> {
+        match self.state.tree.find_signature_key(identity.public().as_bytes()) {
+            Some(leaf) if leaf != self.own_leaf => Err(LeafNodeViolation::SignatureKeyInUse(leaf)),
+            _ => self.client.renamed(identity),
+        }
+    }
+
+    /// A leaf of this member with a fresh encryption key.
+    fn own_update(
+        &self,
+        client: &Client,
+        capabilities: Capabilities,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(LeafNode, Arc<dyn KemPrivateKey>), CommitError> {
+        let key: Arc<dyn KemPrivateKey> = Arc::from(self.state.suite.kem.generate(rng)?);
+        let own = self.state.tree.leaf(self.own_leaf).ok_or(CommitError::Inactive)?;
+        let identity = client.identity();
         let mut leaf_node = LeafNode {
-            encryption_key: public.clone(),
+            encryption_key: HpkePublicKey::from(key.public()),
             signature_key: identity.public(),
             credential: identity.credential().clone(),
-            capabilities: own.capabilities(),
+            capabilities,
             source: LeafNodeSource::Update,
             extensions: own.extensions(),
             signature: Signature::default(),
         };
-        identity.sign_leaf(
-            self.state.suite,
-            &mut leaf_node,
-            &self.state.context.group_id,
-            self.own_leaf,
-        )?;
+        let group_id = &self.state.context.group_id;
+        identity.sign_leaf(self.state.suite, &mut leaf_node, group_id, self.own_leaf)?;
+        Ok((leaf_node, key))
+    }
+
+    fn send_update(
+        &mut self,
+        leaf_node: LeafNode,
+        key: Arc<dyn KemPrivateKey>,
+        identity: Option<Client>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProposalMessage, CommitError> {
+        let public = leaf_node.encryption_key.clone();
         let message = self.send_proposal(Proposal::Update(Box::new(Update { leaf_node })), rng)?;
-        self.updates.push(PendingUpdate { public, key });
+        self.updates.push(PendingUpdate { public, key, identity, restored: false });
         Ok(message)
     }
 
@@ -320,13 +378,12 @@ impl Group {
         Ok(MlsMessage(body).to_bytes())
     }
 
-    /// The private key of this member's own Update, when a commit covers one.
+    /// This member's own Update, when a commit covers one.
     pub(crate) fn committed_update(
         &self,
         updates: &[(LeafIndex, &LeafNode)],
-    ) -> Option<Arc<dyn KemPrivateKey>> {
+    ) -> Option<&PendingUpdate> {
         let (_, own) = updates.iter().find(|(leaf, _)| *leaf == self.own_leaf)?;
-        let pending = self.updates.iter().find(|update| update.public == own.encryption_key)?;
-        Some(Arc::clone(&pending.key))
+        self.updates.iter().find(|update| update.public == own.encryption_key)
     }
 }

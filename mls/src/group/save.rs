@@ -9,10 +9,10 @@ use zeroize::Zeroizing;
 use crate::{
     client::Client,
     codec::{Decode, DecodeError, Encode, Reader, encode_opaque},
-    crypto::{CryptoRng, HpkePrivateKey, Suite},
+    crypto::{CryptoRng, Suite},
     error::SnapshotError,
-    schedule::{EpochSecrets, ResumptionPsk, SecretTree, SenderDataSecret},
-    tree::{NodeIndex, RatchetTree, SavedKey, TreePrivateKeys, TreeView},
+    schedule::{ResumptionPsk, SecretTree, SenderDataSecret},
+    tree::{RatchetTree, TreeView},
     wire::{
         ConfirmationTag, Credential, GroupContext, HpkePublicKey, LeafIndex, ReInit,
         SignaturePublicKey,
@@ -20,10 +20,13 @@ use crate::{
 };
 
 use super::{
-    Group, HandshakeFormat, Member, PendingUpdate, ReceivedProposal, SnapshotKey,
-    next_epoch::MemberSecrets,
+    Group, HandshakeFormat, Member, PendingUpdate, SnapshotKey,
     past::{PastEpoch, PastEpochs, PastMessages},
     proposal_cache::ProposalCache,
+    saved_parts::{
+        KEY, count, identity_length, proposals_length, restore_identity, restore_proposals,
+        restore_secrets, save_identity, save_proposals, save_secrets, secrets_length,
+    },
     state::PublicState,
 };
 
@@ -72,17 +75,12 @@ impl Group {
         for past in &self.past.0 {
             save_past(past, &mut out);
         }
-        count(self.proposals.len(), &mut out);
-        for proposal in self.proposals.iter() {
-            proposal.reference.encode(&mut out);
-            proposal.sender.encode(&mut out);
-            proposal.proposal.encode(&mut out);
-            encode_opaque(&proposal.authenticated_data, &mut out);
-        }
+        save_proposals(self.proposals.iter(), &mut out);
         count(self.updates.len(), &mut out);
         for update in &self.updates {
             update.public.encode(&mut out);
             encode_opaque(update.key.export()?.as_bytes(), &mut out);
+            save_identity(update.identity.as_ref(), &mut out)?;
         }
         Ok(out)
     }
@@ -99,18 +97,18 @@ impl Group {
             let replaced = past.replaced.values().map(|old| old.as_ref().map_or(8, member) + 8);
             kept + replaced.sum::<usize>() + 256
         });
-        let proposals = self.proposals.iter().map(|proposal| {
-            proposal.proposal.to_bytes().len() + proposal.authenticated_data.len() + 256
+        let updates = self.updates.iter().map(|update| {
+            let key = update.public.as_bytes().len().saturating_add(KEY);
+            identity_length(update.identity.as_ref()).saturating_add(key)
         });
         let closed = self.closed.to_bytes().len();
-        let present = self.secrets.as_ref().map_or(0, |secrets| secrets.secret_tree.saved_length());
-        let lengths = past.chain(proposals).chain([
-            present,
+        let lengths = past.chain(updates).chain([
+            proposals_length(self.proposals.iter()),
+            self.secrets.as_ref().map_or(0, secrets_length),
             closed,
             self.state.context_bytes.len(),
-            self.updates.len().saturating_mul(512),
-            // Path keys, epoch secrets, numbers.
-            64 * 1024,
+            // Numbers and the confirmation tag.
+            1024,
         ]);
         lengths.fold(0, usize::saturating_add)
     }
@@ -148,26 +146,32 @@ impl Client {
         let closed: Option<ReInit> = Decode::decode(&mut reader)?;
         let secrets = match u8::decode(&mut reader)? {
             0 => None,
-            _ => Some(self.restore_secrets(own_leaf, &tree, &mut reader)?),
+            _ => {
+                let own = tree.leaf(own_leaf);
+                if own.map(|leaf| leaf.signature_key().into()) != Some(self.identity().public()) {
+                    return Err(SnapshotError::OtherClient);
+                }
+                let limits = self.options().ratchets;
+                let secrets = restore_secrets(suite, own_leaf, limits, &mut reader)?;
+                let fits = secrets.private.check(&tree);
+                fits.map_err(|_| SnapshotError::Inconsistent("the private keys"))?;
+                Some(secrets)
+            }
         };
         let mut past = PastEpochs::default();
         for _ in 0..u32::decode(&mut reader)? {
             past.0.push_back(self.restore_past(&mut reader)?);
         }
         let mut proposals = ProposalCache::default();
-        for _ in 0..u32::decode(&mut reader)? {
-            proposals.insert(ReceivedProposal {
-                reference: Decode::decode(&mut reader)?,
-                sender: Decode::decode(&mut reader)?,
-                proposal: Decode::decode(&mut reader)?,
-                authenticated_data: Decode::decode(&mut reader)?,
-            });
+        for proposal in restore_proposals(&mut reader)? {
+            proposals.insert(proposal);
         }
         let mut updates = Vec::new();
         for _ in 0..u32::decode(&mut reader)? {
             let public = HpkePublicKey::decode(&mut reader)?;
             let key = suite.kem_key_pair(reader.opaque()?, public.as_bytes())?;
-            updates.push(PendingUpdate { public, key: Arc::from(key) });
+            let identity = restore_identity(self, &mut reader)?;
+            updates.push(PendingUpdate { public, key: Arc::from(key), identity, restored: true });
         }
         reader.finish()?;
         let state = PublicState::new(suite, context, tree, confirmation_tag);
@@ -183,29 +187,6 @@ impl Client {
             closed,
             restored: true,
         })
-    }
-
-    fn restore_secrets(
-        &self,
-        own_leaf: LeafIndex,
-        tree: &RatchetTree,
-        reader: &mut Reader<'_>,
-    ) -> Result<MemberSecrets, SnapshotError> {
-        let suite = self.suite();
-        let own = tree.leaf(own_leaf).map(|leaf| SignaturePublicKey::from(leaf.signature_key()));
-        if own != Some(self.identity().public()) {
-            return Err(SnapshotError::OtherClient);
-        }
-        let mut saved = Vec::new();
-        for _ in 0..u32::decode(reader)? {
-            let node = NodeIndex(u32::decode(reader)?);
-            saved.push(SavedKey { node, key: HpkePrivateKey::from_slice(reader.opaque()?) });
-        }
-        let private = TreePrivateKeys::import(suite, own_leaf, saved)?;
-        private.check(tree).map_err(|_| SnapshotError::Inconsistent("the private keys"))?;
-        let epoch = EpochSecrets::restore(suite, reader)?;
-        let secret_tree = SecretTree::restore(suite, self.options().ratchets, reader)?;
-        Ok(MemberSecrets { private, epoch, secret_tree })
     }
 
     fn restore_past(&self, reader: &mut Reader<'_>) -> Result<PastEpoch, SnapshotError> {
@@ -234,22 +215,6 @@ impl Client {
             secret_tree: SecretTree::restore(suite, self.options().ratchets, reader)?,
         })
     }
-}
-
-fn count(number: usize, out: &mut Vec<u8>) {
-    u32::try_from(number).unwrap_or(u32::MAX).encode(out);
-}
-
-fn save_secrets(secrets: &MemberSecrets, out: &mut Vec<u8>) -> Result<(), SnapshotError> {
-    let keys = secrets.private.export()?;
-    count(keys.len(), out);
-    for saved in &keys {
-        saved.node.0.encode(out);
-        encode_opaque(saved.key.as_bytes(), out);
-    }
-    secrets.epoch.save(out);
-    secrets.secret_tree.save(out);
-    Ok(())
 }
 
 fn save_past(past: &PastEpoch, out: &mut Vec<u8>) {

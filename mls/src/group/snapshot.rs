@@ -7,7 +7,7 @@ use crate::{
 };
 
 const MAGIC: [u8; 4] = *b"MLSs";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const SALT: usize = 32;
 
 /// The key that snapshots are encrypted under: 32 secret bytes that the application keeps in a safe place.

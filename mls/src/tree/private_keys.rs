@@ -71,6 +71,12 @@ impl TreePrivateKeys {
         self.own_leaf
     }
 
+    /// The number of keys.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The private key of a node, if the member holds it.
     #[must_use]
     pub fn key(&self, node: NodeIndex) -> Option<&dyn KemPrivateKey> {
