@@ -80,60 +80,58 @@ fn check(groups: &mut [Group], leaf: u32, identity: &Identity, rng: &mut StdRng)
 
 #[test]
 fn a_commit_and_an_update_bring_another_identity() {
-    for (_, suite) in suites() {
-        for base in [public_options(), private_options()] {
-            let (options, validator) = options(base);
-            let rng = &mut rng(1);
-            let mut groups = group_of(4, suite, &options, rng);
-            let before = groups[1].client().identity().clone();
+    for (place, (_, suite)) in suites().into_iter().enumerate() {
+        let base = if place % 2 == 0 { public_options() } else { private_options() };
+        let (options, validator) = options(base);
+        let rng = &mut rng(1);
+        let mut groups = group_of(4, suite, &options, rng);
+        let before = groups[1].client().identity().clone();
 
-            // By a commit, in which somebody is added as well: the GroupInfo has the new signature.
-            let identity = Identity::basic("m. one", suite, rng).unwrap();
-            let newcomer = client("newcomer", suite, options.clone(), rng);
-            let bundle = key_package(&newcomer, rng);
-            let pending = groups[1]
-                .commit()
-                .identity(identity.clone())
-                .add(bundle.key_package().clone())
-                .omit_path()
-                .build(rng, NOW)
-                .unwrap();
-            assert!(pending.changes().path, "an identity comes by a path");
-            assert_eq!(&pending.changes().committer.credential, identity.credential());
-            assert!(pending.group_info(&groups[1], GroupInfoOptions::default()).is_ok());
-            assert_eq!(groups[1].client().identity().public(), before.public());
-            let late = groups[1].protect(b"under the old key", b"", rng).unwrap();
-            let (commit, welcome) =
-                (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
-            validator.successors.lock().unwrap().clear();
-            validator.validated.lock().unwrap().clear();
-            merge(&mut groups[0], &commit);
-            let pair = (before.credential().clone(), identity.credential().clone());
-            assert_eq!(*validator.successors.lock().unwrap(), [pair]);
-            let judged = (identity.credential().clone(), identity.public());
-            assert!(validator.validated.lock().unwrap().contains(&judged));
-            deliver(&mut groups[2..], &commit, usize::MAX);
-            groups[1].confirm(pending).unwrap();
-            groups.push(newcomer.join(&welcome, [&bundle], None, NOW).unwrap().accept());
-            let Processed::Application(message) = groups[0].process(&late, NOW).unwrap() else {
-                panic!("expected application data");
-            };
-            assert_eq!(&message.sender.credential, before.credential());
-            check(&mut groups, 1, &identity, rng);
+        // By a commit, in which somebody is added as well: the GroupInfo has the new signature.
+        let identity = Identity::basic("m. one", suite, rng).unwrap();
+        let newcomer = client("newcomer", suite, options.clone(), rng);
+        let bundle = key_package(&newcomer, rng);
+        let pending = groups[1]
+            .commit()
+            .identity(identity.clone())
+            .add(bundle.key_package().clone())
+            .omit_path()
+            .build(rng, NOW)
+            .unwrap();
+        assert!(pending.changes().path, "an identity comes by a path");
+        assert_eq!(&pending.changes().committer.credential, identity.credential());
+        assert!(pending.group_info(&groups[1], GroupInfoOptions::default()).is_ok());
+        assert_eq!(groups[1].client().identity().public(), before.public());
+        let late = groups[1].protect(b"under the old key", b"", rng).unwrap();
+        let (commit, welcome) = (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
+        validator.successors.lock().unwrap().clear();
+        validator.validated.lock().unwrap().clear();
+        merge(&mut groups[0], &commit);
+        let pair = (before.credential().clone(), identity.credential().clone());
+        assert_eq!(*validator.successors.lock().unwrap(), [pair]);
+        let judged = (identity.credential().clone(), identity.public());
+        assert!(validator.validated.lock().unwrap().contains(&judged));
+        deliver(&mut groups[2..], &commit, usize::MAX);
+        groups[1].confirm(pending).unwrap();
+        groups.push(newcomer.join(&welcome, [&bundle], None, NOW).unwrap().accept());
+        let Processed::Application(message) = groups[0].process(&late, NOW).unwrap() else {
+            panic!("expected application data");
+        };
+        assert_eq!(&message.sender.credential, before.credential());
+        check(&mut groups, 1, &identity, rng);
 
-            // By an Update that somebody else commits: another key for the same credential.
-            let keys = SignatureKeyPair::generate(suite, rng).unwrap();
-            let credential = groups[2].client().identity().credential().clone();
-            let identity = Identity::new(credential, keys);
-            let update = groups[2].propose_identity(identity.clone(), rng, NOW).unwrap().message;
-            propose_to(&mut groups, &update, 2);
-            let pending = groups[0].commit().build(rng, NOW).unwrap();
-            assert_eq!(pending.changes().updated[0].signature_key, identity.public());
-            let commit = pending.commit().to_vec();
-            deliver(&mut groups, &commit, 0);
-            groups[0].confirm(pending).unwrap();
-            check(&mut groups, 2, &identity, rng);
-        }
+        // By an Update that somebody else commits: another key for the same credential.
+        let keys = SignatureKeyPair::generate(suite, rng).unwrap();
+        let credential = groups[2].client().identity().credential().clone();
+        let identity = Identity::new(credential, keys);
+        let update = groups[2].propose_identity(identity.clone(), rng, NOW).unwrap().message;
+        propose_to(&mut groups, &update, 2);
+        let pending = groups[0].commit().build(rng, NOW).unwrap();
+        assert_eq!(pending.changes().updated[0].signature_key, identity.public());
+        let commit = pending.commit().to_vec();
+        deliver(&mut groups, &commit, 0);
+        groups[0].confirm(pending).unwrap();
+        check(&mut groups, 2, &identity, rng);
     }
 }
 
