@@ -85,10 +85,12 @@ pub fn encode_opaque(bytes: &[u8], out: &mut Vec<u8>) {
 pub fn encode_prefixed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     body(out);
-    let len = out.len() - start;
-    let mut header = Vec::with_capacity(4);
-    write_varint(len, &mut header);
-    out.splice(start..start, header);
+    let end = out.len();
+    write_varint(end - start, out);
+    let header = out.len() - end;
+    if let Some(vector) = out.get_mut(start..) {
+        vector.rotate_right(header);
+    }
 }
 
 macro_rules! integer_codec {

@@ -4,7 +4,7 @@ use super::{NodeIndex, RatchetTree, TreeView};
 use crate::{
     codec::{Encode, encode_opaque},
     crypto::{HashOutput, Suite},
-    wire::{LeafIndex, ParentHash, ParentNode},
+    wire::{LeafIndex, ParentNode},
 };
 
 const LEAF: u8 = 1;
@@ -42,17 +42,20 @@ pub(super) fn parent_tree_hash(
 }
 
 /// The parent hash of a parent node: the hash of `ParentHashInput` (RFC 9420 section 7.9).
+///
+/// `scratch` is where the input is put together; its content does not matter.
 pub(super) fn parent_hash(
     suite: &Suite,
     encryption_key: &[u8],
-    own_parent_hash: &ParentHash,
+    own_parent_hash: &[u8],
     original_sibling_tree_hash: &[u8],
-) -> ParentHash {
-    let mut input = Vec::new();
-    encode_opaque(encryption_key, &mut input);
-    own_parent_hash.encode(&mut input);
-    encode_opaque(original_sibling_tree_hash, &mut input);
-    ParentHash(suite.hash(&[&input]).to_vec())
+    scratch: &mut Vec<u8>,
+) -> HashOutput {
+    scratch.clear();
+    encode_opaque(encryption_key, scratch);
+    encode_opaque(own_parent_hash, scratch);
+    encode_opaque(original_sibling_tree_hash, scratch);
+    suite.hash(&[scratch])
 }
 
 /// The tree hash of a node in the tree from which the leaves `removed` have been blanked and taken out of all lists of

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::NodeIndex;
+use super::{NodeIndex, staged::repeated};
 
 /// Nodes by the last eight bytes of a key.
 ///
@@ -24,6 +24,20 @@ impl KeyIndex {
     pub(super) fn candidates(&self, key: &[u8]) -> impl Iterator<Item = NodeIndex> {
         let short = abbreviation(key);
         self.0.range((short, NodeIndex(0))..=(short, NodeIndex(u32::MAX))).map(|entry| entry.1)
+    }
+
+    /// Two nodes with the same key, if there are any; `key` reads the key of a node.
+    pub(super) fn repeated<'k>(
+        &self,
+        key: impl Fn(NodeIndex) -> Option<&'k [u8]>,
+    ) -> Option<(NodeIndex, NodeIndex)> {
+        let nodes: Vec<_> = self.0.iter().copied().collect();
+        nodes.chunk_by(|a, b| a.0 == b.0).filter(|alike| alike.len() > 1).find_map(|alike| {
+            let mut keys: Vec<_> =
+                alike.iter().filter_map(|(_, node)| Some((key(*node)?, *node))).collect();
+            keys.sort_unstable();
+            repeated(&keys)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Leaf nodes as the tree keeps them: encoded, read on demand.
 
+use super::support::Supported;
 use crate::{
     codec::{Decode, DecodeError, Encode, Reader},
     wire::{
@@ -105,6 +106,13 @@ impl<'a> LeafRef<'a> {
         parse(self.bytes)
     }
 
+    /// What the leaf supports, for counting.
+    pub(super) fn supported(self) -> Supported<'a> {
+        let fields = self.fields();
+        let credential_type = parse(fields.credential.get(..2).unwrap_or_default());
+        Supported { capabilities: fields.capabilities, credential_type }
+    }
+
     /// The parent hash, if the leaf came with a commit.
     pub(super) fn parent_hash(self) -> Option<&'a [u8]> {
         match self.fields().source.split_first() {
@@ -125,7 +133,9 @@ impl<'a> LeafRef<'a> {
             Ok(_) => self.bytes.len() - reader.len(),
             Err(_) => 0,
         };
-        let mut content = self.bytes.get(..unsigned).unwrap_or_default().to_vec();
+        let position = group_id.0.len().saturating_add(8);
+        let mut content = Vec::with_capacity(unsigned.saturating_add(position));
+        content.extend_from_slice(self.bytes.get(..unsigned).unwrap_or_default());
         if self.fields().source.first() != Some(&KEY_PACKAGE) {
             group_id.encode(&mut content);
             self.index.encode(&mut content);
@@ -175,6 +185,6 @@ fn span<'a>(
     clippy::expect_used,
     reason = "a leaf is made only from a LeafNode or from bytes that decoded as one, so its fields decode"
 )]
-fn parse<T: Decode>(bytes: &[u8]) -> T {
+pub(super) fn parse<T: Decode>(bytes: &[u8]) -> T {
     T::from_bytes(bytes).expect("part of a well-formed leaf node")
 }

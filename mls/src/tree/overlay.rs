@@ -139,7 +139,9 @@ impl<'t> TreeOverlay<'t> {
         let mut hashes = Vec::with_capacity(steps.len());
         for (step, key) in steps.iter().zip(keys).rev() {
             let sibling = self.node_hash(step.copath_child);
-            above = parent_hash(self.suite(), key, &above, sibling.as_bytes());
+            let (suite, sibling) = (self.suite(), sibling.as_bytes());
+            let hash = parent_hash(suite, key, above.as_bytes(), sibling, &mut self.scratch);
+            above = ParentHash(hash.to_vec());
             hashes.push(above.clone());
         }
         hashes.reverse();
@@ -175,15 +177,11 @@ impl<'t> TreeOverlay<'t> {
 
     fn set_leaf(&mut self, index: LeafIndex, leaf: Option<Leaf>) {
         let mut support = std::mem::take(&mut self.changes.support);
-        if let Some(old) = self.leaf(index) {
-            support.subtract(old);
-            self.changes.members -= 1;
-        }
-        if let Some(new) = &leaf {
-            support.add(new.at(index));
-            self.changes.members += 1;
-        }
+        let (old, new) = (self.leaf(index), leaf.as_ref().map(|leaf| leaf.at(index)));
+        let members = self.changes.members - u32::from(old.is_some()) + u32::from(new.is_some());
+        support.replace(old, new);
         self.changes.support = support;
+        self.changes.members = members;
         self.changes.leaves.insert(index, leaf);
         let size = self.size();
         self.mark_stale(index.into());

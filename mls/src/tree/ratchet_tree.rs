@@ -151,6 +151,18 @@ impl RatchetTree {
         self.signature_keys.candidates(key).filter_map(NodeIndex::leaf)
     }
 
+    /// The nodes at which the same encryption key stands.
+    pub(super) fn repeated_encryption_key(&self) -> Option<(NodeIndex, NodeIndex)> {
+        self.encryption_keys.repeated(|node| self.encryption_key(node))
+    }
+
+    /// The leaves at which the same signature key stands.
+    pub(super) fn repeated_signature_key(&self) -> Option<(LeafIndex, LeafIndex)> {
+        let key = |node: NodeIndex| Some(self.leaf(node.leaf()?)?.signature_key());
+        let (first, second) = self.signature_keys.repeated(key)?;
+        Some((first.leaf()?, second.leaf()?))
+    }
+
     /// The tree hash of a node within the tree.
     pub(super) fn hash_output(&self, node: NodeIndex) -> HashOutput {
         HashOutput::from_digest(self.hash_slice(node))
@@ -231,10 +243,6 @@ impl RatchetTree {
             members: 0,
             first_blank: 0,
         };
-        let mut support = Support::default();
-        for leaf in tree.leaves() {
-            support.add(leaf);
-        }
         let members = tree.leaves.iter().flatten().count();
         tree.members = u32::try_from(members).unwrap_or(u32::MAX);
         let first_blank = tree.leaves.iter().position(Option::is_none).unwrap_or(slots);
@@ -245,7 +253,7 @@ impl RatchetTree {
             .collect();
         tree.signature_keys =
             tree.leaves().map(|leaf| (leaf.signature_key(), leaf.index().into())).collect();
-        tree.support = support;
+        tree.support = Support::of_all(tree.leaves());
         tree.hash_everything();
         tree
     }

@@ -1,9 +1,11 @@
 //! How many members support what, kept up to date so that a rule on all members needs no walk over the tree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use super::LeafRef;
-use crate::wire::{CipherSuite, CredentialType, ExtensionType, ProposalType, ProtocolVersion};
+use super::{LeafRef, leaf::parse};
+use crate::wire::{
+    Capabilities, CipherSuite, CredentialType, ExtensionType, ProposalType, ProtocolVersion,
+};
 
 /// Something that the leaf of a member lists in its capabilities, or uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +37,19 @@ impl Support {
         self.0.keys().copied()
     }
 
-    pub(super) fn add(&mut self, leaf: LeafRef<'_>) {
-        for feature in features(leaf) {
-            *self.0.entry(feature).or_default() += 1;
+    /// Counts the features of all leaves of a tree. Most members of a group list the same capabilities, which are read once.
+    pub(super) fn of_all<'a>(leaves: impl Iterator<Item = LeafRef<'a>>) -> Self {
+        let mut alike: HashMap<Supported<'a>, u32> = HashMap::new();
+        for leaf in leaves {
+            *alike.entry(leaf.supported()).or_default() += 1;
         }
+        let mut support = Self::default();
+        for (supported, count) in alike {
+            for feature in supported.features() {
+                *support.0.entry(feature).or_default() += count;
+            }
+        }
+        support
     }
 
     pub(super) fn apply(&mut self, difference: SupportDifference) {
@@ -66,35 +77,46 @@ impl SupportDifference {
         self.0.keys().copied()
     }
 
-    pub(super) fn add(&mut self, leaf: LeafRef<'_>) {
-        self.change(leaf, 1);
+    /// One leaf takes the place of another; `None` is a blank one.
+    pub(super) fn replace(&mut self, old: Option<LeafRef<'_>>, new: Option<LeafRef<'_>>) {
+        let (old, new) = (old.map(LeafRef::supported), new.map(LeafRef::supported));
+        if old != new {
+            self.change(old, -1);
+            self.change(new, 1);
+        }
     }
 
-    pub(super) fn subtract(&mut self, leaf: LeafRef<'_>) {
-        self.change(leaf, -1);
-    }
-
-    fn change(&mut self, leaf: LeafRef<'_>, by: i32) {
-        for feature in features(leaf) {
+    fn change(&mut self, supported: Option<Supported<'_>>, by: i32) {
+        for feature in supported.into_iter().flat_map(Supported::features) {
             *self.0.entry(feature).or_default() += by;
         }
     }
 }
 
-/// The features of one leaf, each once even where a list repeats it.
-fn features(leaf: LeafRef<'_>) -> Vec<Feature> {
-    let listed = leaf.capabilities();
-    let mut features: Vec<Feature> = listed
-        .versions
-        .into_iter()
-        .map(Feature::Version)
-        .chain(listed.cipher_suites.into_iter().map(Feature::CipherSuite))
-        .chain(listed.extensions.into_iter().map(Feature::Extension))
-        .chain(listed.proposals.into_iter().map(Feature::Proposal))
-        .chain(listed.credentials.into_iter().map(Feature::Credential))
-        .chain([Feature::CredentialInUse(leaf.credential().credential_type())])
-        .collect();
-    features.sort_unstable();
-    features.dedup();
-    features
+/// What a leaf supports and uses, not yet read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Supported<'a> {
+    /// The encoded capabilities, known to be well formed.
+    pub(super) capabilities: &'a [u8],
+    pub(super) credential_type: CredentialType,
+}
+
+impl Supported<'_> {
+    /// The features, each once even where a list repeats it.
+    fn features(self) -> Vec<Feature> {
+        let listed: Capabilities = parse(self.capabilities);
+        let mut features: Vec<Feature> = listed
+            .versions
+            .into_iter()
+            .map(Feature::Version)
+            .chain(listed.cipher_suites.into_iter().map(Feature::CipherSuite))
+            .chain(listed.extensions.into_iter().map(Feature::Extension))
+            .chain(listed.proposals.into_iter().map(Feature::Proposal))
+            .chain(listed.credentials.into_iter().map(Feature::Credential))
+            .chain([Feature::CredentialInUse(self.credential_type)])
+            .collect();
+        features.sort_unstable();
+        features.dedup();
+        features
+    }
 }

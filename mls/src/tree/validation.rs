@@ -3,7 +3,6 @@
 use super::{
     LeafRef, NodeIndex, RatchetTree, TreeError, TreeView,
     hash::{original_tree_hash, parent_hash, within},
-    staged::repeated,
 };
 use crate::{
     codec::Encode,
@@ -64,17 +63,10 @@ impl RatchetTree {
     /// # Errors
     /// [`TreeError::DuplicateEncryptionKey`], [`TreeError::DuplicateSignatureKey`].
     pub fn check_unique_keys(&self) -> Result<(), TreeError> {
-        let nodes = (0..self.size().nodes()).map(NodeIndex);
-        let mut keys: Vec<_> =
-            nodes.filter_map(|node| Some((self.encryption_key(node)?, node))).collect();
-        keys.sort_unstable();
-        if let Some((first, second)) = repeated(&keys) {
+        if let Some((first, second)) = self.repeated_encryption_key() {
             return Err(TreeError::DuplicateEncryptionKey { first, second });
         }
-        let mut keys: Vec<_> =
-            self.leaves().map(|leaf| (leaf.signature_key(), leaf.index())).collect();
-        keys.sort_unstable();
-        match repeated(&keys) {
+        match self.repeated_signature_key() {
             Some((first, second)) => Err(TreeError::DuplicateSignatureKey { first, second }),
             None => Ok(()),
         }
@@ -130,7 +122,8 @@ impl RatchetTree {
         };
         let sibling_hash = original_tree_hash(self, sibling, &parent.unmerged_leaves, scratch);
         let key = parent.encryption_key.as_bytes();
-        let expected = parent_hash(self.suite(), key, &parent.parent_hash, sibling_hash.as_bytes());
+        let own = parent.parent_hash.as_bytes();
+        let expected = parent_hash(self.suite(), key, own, sibling_hash.as_bytes(), scratch);
         expected.as_bytes() == claimed
     }
 
@@ -150,8 +143,9 @@ impl RatchetTree {
                 found.replace(node).is_none()
             }
         };
-        let mut open = vec![child];
-        while let Some(node) = open.pop() {
+        let mut open = Vec::new();
+        let mut next = Some(child);
+        while let Some(node) = next {
             let fits = if let Some(parent) = self.parent(node) {
                 take(node) && parent.unmerged_leaves.iter().all(|leaf| take((*leaf).into()))
             } else if !self.is_blank(node) {
@@ -164,6 +158,7 @@ impl RatchetTree {
             if !fits {
                 return None;
             }
+            next = open.pop();
         }
         if listed == unmerged.len() { found } else { None }
     }
