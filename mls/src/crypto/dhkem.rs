@@ -36,6 +36,13 @@ pub(crate) trait DhGroup: Send + Sync + 'static {
     fn public_of(private: &Self::Private) -> Result<Vec<u8>, CryptoError>;
     /// Parses and validates a public key of the right length.
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError>;
+    /// A uniform private key that serves for one encapsulation.
+    fn ephemeral(rng: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError>
+    where
+        Self: Sized,
+    {
+        generate::<Self>(rng)
+    }
     /// Diffie-Hellman; an all-zero result of X25519 or X448 is an error.
     fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError>;
 }
@@ -147,7 +154,7 @@ impl<G: DhGroup> KemPublicKey for Public<G> {
     }
 
     fn encap(&self, rng: &mut dyn CryptoRng) -> Result<Encapsulation, CryptoError> {
-        let ephemeral = generate::<G>(rng)?;
+        let ephemeral = G::ephemeral(rng)?;
         let kem_output = G::public_of(&ephemeral)?;
         let dh = G::agree(&ephemeral, &self.key)?;
         let shared_secret = extract_and_expand::<G>(&dh, &kem_output, &self.bytes)?;

@@ -12,7 +12,7 @@ use hpke_rs_crypto::{
     },
 };
 
-use super::{Aead, CryptoError, Kdf, Secret};
+use super::{Aead, CryptoError, Secret, sha2::hkdf};
 
 /// What HPKE does with a shared secret, for one combination of KEM, KDF and AEAD.
 pub trait Hpke: Send + Sync {
@@ -56,12 +56,10 @@ pub trait Hpke: Send + Sync {
     ) -> Result<Secret, CryptoError>;
 }
 
-/// The KDFs and AEADs of a backend, by HPKE identifier.
+/// The AEADs of a backend, by HPKE identifier.
 pub(crate) trait HpkeParts: fmt::Debug + Send + Sync + 'static {
     /// Name of the backend.
     const NAME: &'static str;
-    /// The KDF, if the backend has it.
-    fn kdf(id: TwoStageKdfAlgorithm) -> Option<&'static dyn Kdf>;
     /// The AEAD, if the backend has it.
     fn aead(id: AeadAlgorithm) -> Option<&'static dyn Aead>;
 }
@@ -165,8 +163,7 @@ impl<P: HpkeParts> HpkeCrypto for Parts<P> {
     }
 
     fn supports_kdf(id: KdfAlgorithm) -> Result<(), Error> {
-        let id = TwoStageKdfAlgorithm::try_from(id).map_err(|_| Error::UnknownKdfAlgorithm)?;
-        P::kdf(id).map(|_| ()).ok_or(Error::UnknownKdfAlgorithm)
+        TwoStageKdfAlgorithm::try_from(id).map(drop).map_err(|_| Error::UnknownKdfAlgorithm)
     }
 
     fn supports_kem(_: KemAlgorithm) -> Result<(), Error> {
@@ -178,8 +175,7 @@ impl<P: HpkeParts> HpkeCrypto for Parts<P> {
     }
 
     fn kdf_extract(id: TwoStageKdfAlgorithm, salt: &[u8], ikm: &[u8]) -> Result<Vec<u8>, Error> {
-        let kdf = P::kdf(id).ok_or(Error::UnknownKdfAlgorithm)?;
-        Ok(kdf.extract(salt, &[ikm]).as_bytes().to_vec())
+        Ok(hkdf(id).extract(salt, &[ikm]).as_bytes().to_vec())
     }
 
     fn kdf_expand(
@@ -188,7 +184,7 @@ impl<P: HpkeParts> HpkeCrypto for Parts<P> {
         info: &[u8],
         length: usize,
     ) -> Result<Vec<u8>, Error> {
-        let kdf = P::kdf(id).ok_or(Error::UnknownKdfAlgorithm)?;
+        let kdf = hkdf(id);
         if length > kdf.length().saturating_mul(255) {
             return Err(Error::HpkeInvalidOutputLength);
         }

@@ -80,6 +80,9 @@ pub trait KemPublicKey: Send + Sync + fmt::Debug {
 
     /// Makes a shared secret and the message from which the owner of the private key recovers it.
     ///
+    /// On a NIST curve the AWS-LC backend draws the ephemeral key from the library's own generator, which takes half the time: a
+    /// run that must be repeatable byte for byte needs another suite, as it does for signatures.
+    ///
     /// # Errors
     ///
     /// [`CryptoError::DegenerateSharedSecret`].

@@ -23,8 +23,9 @@
 //! | 4, 6 (X448 with Ed448) | no | with the feature `curve448-prerelease`: its crates are pre-releases |
 //! | X-Wing, a number for private use | with the feature `post-quantum` | with the feature `post-quantum` |
 //!
-//! Both backends give the same results for the same input and the same randomness, with one exception: the nonces of
-//! ECDSA (see [`SigningKey::sign`]).
+//! Both backends give the same results for the same input and the same randomness, with two exceptions on the NIST curves, where
+//! AWS-LC draws from its own generator: the nonces of ECDSA (see [`SigningKey::sign`]) and the ephemeral keys of
+//! encryption (see [`KemPublicKey::encap`]).
 
 mod aead;
 mod curve25519;
@@ -37,6 +38,7 @@ mod kem;
 mod labels;
 mod nist;
 mod secret;
+mod sha2;
 mod signature;
 mod suite;
 #[cfg(feature = "post-quantum")]

@@ -1,7 +1,7 @@
 //! What one backend makes, every backend takes, and from the same randomness they make the same.
 
 use mls::{
-    crypto::{MAX_HASH_LENGTH, Secret},
+    crypto::{MAX_HASH_LENGTH, Secret, Suite},
     wire::CipherSuite,
 };
 
@@ -165,6 +165,9 @@ fn encryption_crosses_backends() {
                 b.decrypt_with_label(&*private, "UpdatePathNode", b"context", &sealed).unwrap();
             assert_eq!(opened.as_bytes(), plaintext);
 
+            if draws_for_itself(a) || draws_for_itself(b) {
+                continue;
+            }
             let same = b.kem.public_key(private.public()).unwrap();
             let again = b
                 .encrypt_with_label(&*same, "UpdatePathNode", b"context", &plaintext, &mut rng(5))
@@ -172,6 +175,16 @@ fn encryption_crosses_backends() {
             assert_eq!(again, sealed, "the same randomness makes the same ciphertext");
         }
     }
+}
+
+/// AWS-LC draws the ephemeral keys of the NIST curves from its own generator.
+fn draws_for_itself(suite: &Suite) -> bool {
+    let of_other_backend = providers()
+        .into_iter()
+        .filter(|provider| provider.name != "aws-lc-rs")
+        .flat_map(|provider| provider.suites)
+        .any(|other| std::ptr::eq(other, suite));
+    matches!(suite.id.0, 2 | 5 | 7) && !of_other_backend
 }
 
 #[test]

@@ -15,12 +15,12 @@ use aws_lc_rs::{
 };
 use rand_core::CryptoRng;
 
-use super::{HKDF_SHA256, HKDF_SHA384, HKDF_SHA512};
 use crate::crypto::{
     CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
     VerifyingKey, curve25519,
     dhkem::DhGroup,
     nist::{self, NistCurve, P256, P384, P521},
+    sha2::{SHA256, SHA384, SHA512},
 };
 
 pub(super) struct X25519;
@@ -35,7 +35,7 @@ impl DhGroup for X25519 {
     const CANDIDATE_MASK: Option<u8> = None;
 
     fn kdf() -> &'static dyn Kdf {
-        &HKDF_SHA256
+        &SHA256
     }
 
     fn private_key(bytes: &[u8]) -> Result<Self::Private, CryptoError> {
@@ -80,7 +80,7 @@ impl Curve for P256 {
     const VERIFICATION: &'static EcdsaVerificationAlgorithm = &ECDSA_P256_SHA256_ASN1;
 
     fn kdf() -> &'static dyn Kdf {
-        &HKDF_SHA256
+        &SHA256
     }
 }
 
@@ -90,7 +90,7 @@ impl Curve for P384 {
     const VERIFICATION: &'static EcdsaVerificationAlgorithm = &ECDSA_P384_SHA384_ASN1;
 
     fn kdf() -> &'static dyn Kdf {
-        &HKDF_SHA384
+        &SHA384
     }
 }
 
@@ -100,7 +100,7 @@ impl Curve for P521 {
     const VERIFICATION: &'static EcdsaVerificationAlgorithm = &ECDSA_P521_SHA512_ASN1;
 
     fn kdf() -> &'static dyn Kdf {
-        &HKDF_SHA512
+        &SHA512
     }
 }
 
@@ -138,6 +138,12 @@ impl<C: Curve> DhGroup for NistDh<C> {
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError> {
         nist::check_encoding::<C>(bytes)?;
         import_public(C::AGREEMENT, bytes)
+    }
+
+    /// Drawn by the library: a key that comes from outside is multiplied with the base point twice, once to check it.
+    fn ephemeral(_: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError> {
+        agreement::PrivateKey::generate(C::AGREEMENT)
+            .map_err(|_| CryptoError::Backend("a key generation"))
     }
 
     fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {

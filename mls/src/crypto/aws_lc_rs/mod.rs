@@ -3,21 +3,21 @@
 mod ec;
 mod symmetric;
 
-use aws_lc_rs::{aead, digest, hmac};
-use hpke_rs_crypto::types::{AeadAlgorithm, TwoStageKdfAlgorithm};
+use aws_lc_rs::aead;
+use hpke_rs_crypto::types::AeadAlgorithm;
 
 use self::{
     ec::{Ecdsa, Ed25519, NistDh, X25519},
-    symmetric::{Cipher, HashSuite},
+    symmetric::Cipher,
 };
 #[cfg(feature = "post-quantum")]
 use super::x_wing::XWing;
 use super::{
-    Aead, CryptoProvider, Kdf, Suite,
+    Aead, CryptoProvider, Suite,
     dhkem::DhKem,
     hpke::HpkeParts,
-    kdf::HkdfOverHmac,
     nist::{P256, P384, P521},
+    sha2::{SHA256, SHA384, SHA512},
     suite::suites,
 };
 
@@ -26,30 +26,24 @@ pub static AWS_LC_RS: CryptoProvider = CryptoProvider { name: "aws-lc-rs", suite
 
 static SUITES: &[Suite] = suites![Parts;
     X25519_AES128GCM_SHA256_ED25519:
-        DhKem::<X25519>::new() => DhKem25519, SHA256, HKDF_SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm, Ed25519;
+        DhKem::<X25519>::new() => DhKem25519, SHA256, SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm, Ed25519;
     P256_AES128GCM_SHA256_P256:
-        DhKem::<NistDh<P256>>::new() => DhKemP256, SHA256, HKDF_SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm,
+        DhKem::<NistDh<P256>>::new() => DhKemP256, SHA256, SHA256 => HkdfSha256, AES_128_GCM => Aes128Gcm,
         Ecdsa::<P256>::new();
     X25519_CHACHA20POLY1305_SHA256_ED25519:
-        DhKem::<X25519>::new() => DhKem25519, SHA256, HKDF_SHA256 => HkdfSha256,
+        DhKem::<X25519>::new() => DhKem25519, SHA256, SHA256 => HkdfSha256,
         CHACHA20_POLY1305 => ChaCha20Poly1305, Ed25519;
     P521_AES256GCM_SHA512_P521:
-        DhKem::<NistDh<P521>>::new() => DhKemP521, SHA512, HKDF_SHA512 => HkdfSha512, AES_256_GCM => Aes256Gcm,
+        DhKem::<NistDh<P521>>::new() => DhKemP521, SHA512, SHA512 => HkdfSha512, AES_256_GCM => Aes256Gcm,
         Ecdsa::<P521>::new();
     P384_AES256GCM_SHA384_P384:
-        DhKem::<NistDh<P384>>::new() => DhKemP384, SHA384, HKDF_SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm,
+        DhKem::<NistDh<P384>>::new() => DhKemP384, SHA384, SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm,
         Ecdsa::<P384>::new();
     #[cfg(feature = "post-quantum")]
     MLKEM768X25519_AES256GCM_SHA384_ED25519:
-        XWing => XWingDraft06, SHA384, HKDF_SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm, Ed25519;
+        XWing => XWingDraft06, SHA384, SHA384 => HkdfSha384, AES_256_GCM => Aes256Gcm, Ed25519;
 ];
 
-static SHA256: HashSuite = HashSuite { hash: &digest::SHA256, hmac: hmac::HMAC_SHA256 };
-static SHA384: HashSuite = HashSuite { hash: &digest::SHA384, hmac: hmac::HMAC_SHA384 };
-static SHA512: HashSuite = HashSuite { hash: &digest::SHA512, hmac: hmac::HMAC_SHA512 };
-static HKDF_SHA256: HkdfOverHmac = HkdfOverHmac(&SHA256);
-static HKDF_SHA384: HkdfOverHmac = HkdfOverHmac(&SHA384);
-static HKDF_SHA512: HkdfOverHmac = HkdfOverHmac(&SHA512);
 static AES_128_GCM: Cipher = Cipher(&aead::AES_128_GCM);
 static AES_256_GCM: Cipher = Cipher(&aead::AES_256_GCM);
 static CHACHA20_POLY1305: Cipher = Cipher(&aead::CHACHA20_POLY1305);
@@ -59,14 +53,6 @@ struct Parts;
 
 impl HpkeParts for Parts {
     const NAME: &'static str = "aws-lc-rs";
-
-    fn kdf(id: TwoStageKdfAlgorithm) -> Option<&'static dyn Kdf> {
-        match id {
-            TwoStageKdfAlgorithm::HkdfSha256 => Some(&HKDF_SHA256),
-            TwoStageKdfAlgorithm::HkdfSha384 => Some(&HKDF_SHA384),
-            TwoStageKdfAlgorithm::HkdfSha512 => Some(&HKDF_SHA512),
-        }
-    }
 
     fn aead(id: AeadAlgorithm) -> Option<&'static dyn Aead> {
         match id {

@@ -1,38 +1,8 @@
-//! Hash, HMAC and AEADs.
+//! AEADs.
 
-use aws_lc_rs::{
-    aead::{self, Aad, LessSafeKey, Nonce, UnboundKey},
-    digest, hmac,
-};
+use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 
-use crate::crypto::{Aead, CryptoError, Hash, HashOutput, MAX_NONCE_LENGTH, Secret, TAG_LENGTH};
-
-pub(super) struct HashSuite {
-    pub(super) hash: &'static digest::Algorithm,
-    pub(super) hmac: hmac::Algorithm,
-}
-
-impl Hash for HashSuite {
-    fn length(&self) -> usize {
-        self.hash.output_len()
-    }
-
-    fn hash(&self, parts: &[&[u8]]) -> HashOutput {
-        let mut context = digest::Context::new(self.hash);
-        for part in parts {
-            context.update(part);
-        }
-        HashOutput::from_digest(context.finish().as_ref())
-    }
-
-    fn hmac(&self, key: &[u8], parts: &[&[u8]]) -> Secret {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(self.hmac, key));
-        for part in parts {
-            context.update(part);
-        }
-        Secret::from_slice(context.sign().as_ref())
-    }
-}
+use crate::crypto::{Aead, CryptoError, MAX_NONCE_LENGTH, TAG_LENGTH};
 
 pub(super) struct Cipher(pub(super) &'static aead::Algorithm);
 

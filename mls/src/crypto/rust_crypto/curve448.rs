@@ -12,10 +12,9 @@ use rand_core::CryptoRng;
 use x448::StaticSecret;
 use zeroize::Zeroize;
 
-use super::symmetric::SHA512;
 use crate::crypto::{
     CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
-    VerifyingKey, curve25519::is_below, dhkem::DhGroup, error::exactly,
+    VerifyingKey, curve25519::is_below, dhkem::DhGroup, error::exactly, sha2::SHA512,
 };
 
 /// Length in bytes of a coordinate and of an X448 key.

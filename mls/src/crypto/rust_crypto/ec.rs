@@ -19,12 +19,12 @@ use rand_core::CryptoRng;
 use x25519_dalek::StaticSecret;
 use zeroize::Zeroize;
 
-use super::symmetric::{SHA256, SHA384, SHA512};
 use crate::crypto::{
     CryptoError, HpkePrivateKey, Kdf, Secret, SignaturePrivateKey, SignatureScheme, SigningKey,
     VerifyingKey, curve25519,
     dhkem::DhGroup,
     nist::{self, NistCurve},
+    sha2::{SHA256, SHA384, SHA512},
 };
 
 pub(super) struct X25519;

@@ -5,7 +5,7 @@ mod curve448;
 mod ec;
 mod symmetric;
 
-use hpke_rs_crypto::types::{AeadAlgorithm, TwoStageKdfAlgorithm};
+use hpke_rs_crypto::types::AeadAlgorithm;
 use p256::NistP256;
 use p384::NistP384;
 use p521::NistP521;
@@ -14,11 +14,17 @@ use p521::NistP521;
 use self::curve448::{Ed448, X448};
 use self::{
     ec::{Ecdsa, Ed25519, NistDh, X25519},
-    symmetric::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, SHA256, SHA384, SHA512},
+    symmetric::{AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305},
 };
 #[cfg(feature = "post-quantum")]
 use super::x_wing::XWing;
-use super::{Aead, CryptoProvider, Kdf, Suite, dhkem::DhKem, hpke::HpkeParts, suite::suites};
+use super::{
+    Aead, CryptoProvider, Suite,
+    dhkem::DhKem,
+    hpke::HpkeParts,
+    sha2::{SHA256, SHA384, SHA512},
+    suite::suites,
+};
 
 /// The pure Rust backend.
 pub static RUST_CRYPTO: CryptoProvider = CryptoProvider { name: "rust-crypto", suites: SUITES };
@@ -54,14 +60,6 @@ struct Parts;
 
 impl HpkeParts for Parts {
     const NAME: &'static str = "rust-crypto";
-
-    fn kdf(id: TwoStageKdfAlgorithm) -> Option<&'static dyn Kdf> {
-        match id {
-            TwoStageKdfAlgorithm::HkdfSha256 => Some(&SHA256),
-            TwoStageKdfAlgorithm::HkdfSha384 => Some(&SHA384),
-            TwoStageKdfAlgorithm::HkdfSha512 => Some(&SHA512),
-        }
-    }
 
     fn aead(id: AeadAlgorithm) -> Option<&'static dyn Aead> {
         match id {

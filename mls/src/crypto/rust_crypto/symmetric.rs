@@ -1,4 +1,4 @@
-//! Hash, HMAC, HKDF and AEADs.
+//! AEADs.
 
 use core::marker::PhantomData;
 
@@ -7,65 +7,12 @@ use aes_gcm::{
     aead::{AeadInOut, Key, KeyInit, KeySizeUser, Nonce, Tag, inout::InOutBuf},
 };
 use chacha20poly1305::ChaCha20Poly1305;
-use hkdf::{Hkdf, HkdfExtract, hmac::EagerHash};
-use sha2::{Digest, Sha256, Sha384, Sha512};
-use zeroize::Zeroize;
 
-use crate::crypto::{
-    Aead, CryptoError, Hash, HashOutput, Kdf, Secret, TAG_LENGTH, kdf::check_expand,
-};
+use crate::crypto::{Aead, CryptoError, TAG_LENGTH};
 
-pub(super) static SHA256: HashSuite<Sha256> = HashSuite(PhantomData);
-pub(super) static SHA384: HashSuite<Sha384> = HashSuite(PhantomData);
-pub(super) static SHA512: HashSuite<Sha512> = HashSuite(PhantomData);
 pub(super) static AES_128_GCM: Cipher<Aes128Gcm> = Cipher(PhantomData);
 pub(super) static AES_256_GCM: Cipher<Aes256Gcm> = Cipher(PhantomData);
 pub(super) static CHACHA20_POLY1305: Cipher<ChaCha20Poly1305> = Cipher(PhantomData);
-
-/// A hash with HMAC and HKDF over it.
-pub(super) struct HashSuite<D>(PhantomData<fn() -> D>);
-
-impl<D: EagerHash> Hash for HashSuite<D> {
-    fn length(&self) -> usize {
-        <D as Digest>::output_size()
-    }
-
-    fn hash(&self, parts: &[&[u8]]) -> HashOutput {
-        let mut hash = D::new();
-        for part in parts {
-            Digest::update(&mut hash, part);
-        }
-        HashOutput::from_digest(&hash.finalize())
-    }
-
-    fn hmac(&self, key: &[u8], parts: &[&[u8]]) -> Secret {
-        // HKDF-Extract is HMAC (RFC 5869 section 2.2), without a failure that cannot happen.
-        self.extract(key, parts)
-    }
-}
-
-impl<D: EagerHash> Kdf for HashSuite<D> {
-    fn length(&self) -> usize {
-        <D as Digest>::output_size()
-    }
-
-    fn extract(&self, salt: &[u8], ikm: &[&[u8]]) -> Secret {
-        let mut extract = HkdfExtract::<D>::new(Some(salt));
-        for part in ikm {
-            extract.input_ikm(part);
-        }
-        let (mut prk, _) = extract.finalize();
-        let secret = Secret::from_slice(&prk);
-        prk.as_mut_slice().zeroize();
-        secret
-    }
-
-    fn expand(&self, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
-        check_expand(self, prk, out)?;
-        let hkdf = Hkdf::<D>::from_prk(prk).map_err(|_| CryptoError::Backend("a kdf secret"))?;
-        hkdf.expand_multi_info(info, out).map_err(|_| CryptoError::OutputTooLong)
-    }
-}
 
 pub(super) struct Cipher<C>(PhantomData<fn() -> C>);
 
