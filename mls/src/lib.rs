@@ -76,6 +76,7 @@
 //! - The way of a commit: [`framing`] (who signed it), [`validation`] (is it allowed), [`tree`] (the new keys), [`schedule`]
 //!   (the new secrets), put together in [`group`]. `VALIDATION.md` beside the sources says for every rule of the RFC where it
 //!   is enforced and which test holds it there.
+//! - [`guide`] is for those who build a delivery service.
 //! - [`crypto`] holds the suites and backends, [`wire`] every struct of the RFC as plain data, [`codec`] its encoding.
 
 #![forbid(unsafe_code)]
@@ -89,6 +90,7 @@ pub mod crypto;
 pub mod error;
 pub mod framing;
 pub mod group;
+pub mod guide;
 pub mod public_group;
 pub mod schedule;
 pub mod tree;

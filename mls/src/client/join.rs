@@ -12,7 +12,10 @@ use crate::{
     },
     schedule::{JoinerSecret, SecretTree},
     tree::{LeafRef, PathSecret, TreePrivateKeys, TreeView},
-    validation::{GroupInfoViolation, LeafNodeViolation, SuccessionViolation, check_requirements},
+    validation::{
+        GroupInfoViolation, LeafNodeViolation, ProposalListViolation, SuccessionViolation,
+        check_requirements,
+    },
     wire::{
         EncryptedGroupSecrets, GroupContext, GroupInfo, GroupSecrets, KeyPackageRef, LeafIndex,
         MlsMessage, MlsMessageBody, PreSharedKeyId, RequiredCapabilities, ResumptionPskUsage,
@@ -140,6 +143,7 @@ impl Client {
         let secrets = self.open_group_secrets(&welcome, bundle, entry)?;
 
         let psks: Vec<&PreSharedKeyId> = secrets.psks.iter().collect();
+        check_psks(&psks, suite.hash_length()).map_err(JoinError::Psks)?;
         let linked = match (old, find_link(&psks)?) {
             (None, None) => None,
             (None, Some(_)) => return Err(JoinError::PskUsage),
@@ -240,6 +244,23 @@ fn find_entry<'w, 'b>(
         let entry = welcome.secrets.iter().find(|e| e.new_member == *bundle.reference())?;
         Some((bundle, entry))
     })
+}
+
+/// The PSKs of a Welcome are those of its commit (section 8.4), and are held to the same rules.
+fn check_psks(psks: &[&PreSharedKeyId], nonce_length: usize) -> Result<(), ProposalListViolation> {
+    let mut seen = std::collections::HashSet::new();
+    for psk in psks {
+        if psk.psk_nonce.len() != nonce_length {
+            return Err(ProposalListViolation::PskNonceLength);
+        }
+        if !seen.insert(psk) {
+            return Err(ProposalListViolation::PskTwice);
+        }
+    }
+    if psks.len() > usize::from(u16::MAX) {
+        return Err(ProposalListViolation::TooManyPsks);
+    }
+    Ok(())
 }
 
 /// The leaf that is identical to the one in the key package.

@@ -129,6 +129,9 @@ pub enum JoinError {
     /// A PSK is needed that the application's store does not have.
     #[error("the pre-shared key is not at hand")]
     PskUnknown(PskSource),
+    /// The PSKs of the Welcome are such that no commit can have had them (sections 8.4, 12.2).
+    #[error("the psks of the welcome: {0}")]
+    Psks(ProposalListViolation),
     /// A PSK of usage `reinit` or `branch` ties the group to another one, against which it has to be compared:
     /// [`Client::join_from`](crate::Client::join_from) does that.
     #[error("a resumption psk of usage reinit or branch")]
@@ -176,7 +179,7 @@ impl JoinError {
             | Self::OtherIdentity
             | Self::PskUnknown(_) => Fault::Misuse,
             Self::CipherSuite | Self::ExtensionUnsupported(_) => Fault::IncompatiblePeer,
-            Self::ExternalCommit(violation) => violation.fault(),
+            Self::ExternalCommit(violation) | Self::Psks(violation) => violation.fault(),
             Self::GroupInfo(violation) => violation.fault(),
             Self::Succession(violation) => violation.fault(),
             Self::SelfRemove(error) => error.fault(),

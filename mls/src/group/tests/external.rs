@@ -305,7 +305,7 @@ fn a_public_group_follows_and_compares() {
 }
 
 /// A GroupInfo of member 0 that leads external joiners astray.
-fn external_pub_of_another_key(scene: &Scene) -> Vec<u8> {
+pub(super) fn external_pub_of_another_key(scene: &Scene) -> Vec<u8> {
     let group = &scene.groups[0];
     let parts = crate::group::group_info::GroupInfoParts {
         context: group.context().clone(),

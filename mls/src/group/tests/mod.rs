@@ -14,6 +14,7 @@ mod leaf_rules;
 mod leaves;
 mod mutations;
 mod outside;
+mod own_state;
 mod proposals;
 mod self_remove;
 mod succession;

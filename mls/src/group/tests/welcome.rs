@@ -243,6 +243,23 @@ fn secrets_in_a_welcome_that_do_not_serve() {
     invitation.refused(JoinError::PskUnknown(external.clone()), |parts| {
         parts.psks.push(PreSharedKeyId { source: external, psk_nonce: vec![0; 32] });
     });
+    let named = |length| {
+        let source = PskSource::External { psk_id: b"name".to_vec() };
+        PreSharedKeyId { source, psk_nonce: vec![0; length] }
+    };
+    for length in [0, 31, 33] {
+        let violation = ProposalListViolation::PskNonceLength;
+        invitation.refused(JoinError::Psks(violation), |parts| parts.psks.push(named(length)));
+    }
+    invitation.refused(JoinError::Psks(ProposalListViolation::PskTwice), |parts| {
+        parts.psks.extend([named(32), named(32)]);
+    });
+    invitation.refused(JoinError::Psks(ProposalListViolation::TooManyPsks), |parts| {
+        parts.psks.extend((0..=65_535u32).map(|index| {
+            let source = PskSource::External { psk_id: index.to_be_bytes().to_vec() };
+            PreSharedKeyId { source, psk_nonce: vec![0; 32] }
+        }));
+    });
     for usage in [ResumptionPskUsage::ReInit, ResumptionPskUsage::Branch] {
         invitation.refused(JoinError::PskUsage, |parts| {
             let psk_group_id = parts.info.group_context.group_id.clone();
