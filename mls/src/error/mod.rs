@@ -73,9 +73,6 @@ pub enum ClientError {
     /// The private keys do not belong to the key package.
     #[error("the private keys do not belong to the key package")]
     KeyMismatch,
-    /// An option contradicts another one, or the protocol.
-    #[error("{0}")]
-    Options(&'static str),
 }
 
 impl ClientError {
@@ -86,11 +83,9 @@ impl ClientError {
             Self::Local(_) => Fault::Local,
             Self::KeyPackage(violation) => violation.fault(),
             Self::Malformed(_) => Fault::Malformed,
-            Self::Key(_)
-            | Self::Requirements(_)
-            | Self::WrongKind
-            | Self::KeyMismatch
-            | Self::Options(_) => Fault::Misuse,
+            Self::Key(_) | Self::Requirements(_) | Self::WrongKind | Self::KeyMismatch => {
+                Fault::Misuse
+            }
         }
     }
 

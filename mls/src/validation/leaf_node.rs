@@ -71,9 +71,6 @@ pub enum LeafNodeViolation {
     /// Another member has this signature key.
     #[error("the signature key is in use at leaf {0}")]
     SignatureKeyInUse(LeafIndex),
-    /// The encryption key stands at another node of the tree.
-    #[error("the encryption key is in use elsewhere in the tree")]
-    EncryptionKeyInUse,
     /// The encryption key is that of the leaf to be replaced (sections 7.3, 12.4.2).
     #[error("the encryption key is the one to be replaced")]
     EncryptionKeyUnchanged,

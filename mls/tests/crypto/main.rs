@@ -8,6 +8,9 @@
     reason = "a test reports a failure by panicking"
 )]
 
+#[path = "../support/backends.rs"]
+mod backends;
+
 mod bad_input;
 mod conformance;
 #[cfg(feature = "curve448-prerelease")]
@@ -19,22 +22,9 @@ mod nist;
 #[cfg(feature = "post-quantum")]
 mod x_wing;
 
-use mls::crypto::{self, CryptoProvider, Suite};
+use backends::{providers, suites};
+use mls::crypto::Suite;
 use rand::{SeedableRng, rngs::StdRng};
-
-fn providers() -> Vec<&'static CryptoProvider> {
-    vec![
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ]
-}
-
-/// Every suite of every backend.
-fn suites() -> impl Iterator<Item = &'static Suite> {
-    providers().into_iter().flat_map(|provider| provider.suites)
-}
 
 /// Every ordered pair of backends that share a suite, a backend with itself included.
 fn pairs() -> impl Iterator<Item = (&'static Suite, &'static Suite)> {

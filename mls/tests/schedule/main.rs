@@ -8,32 +8,12 @@
     reason = "a test reports a failure by panicking"
 )]
 
+#[path = "../support/backends.rs"]
+mod backends;
+
 mod key_schedule;
 mod model;
 mod reordering;
 mod secret_tree;
 
-use mls::{
-    crypto::{self, CryptoProvider, Suite},
-    wire::CipherSuite,
-};
-
-/// Every backend that is compiled in.
-fn providers() -> Vec<&'static CryptoProvider> {
-    vec![
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ]
-}
-
-/// Every suite of every backend.
-fn suites() -> impl Iterator<Item = &'static Suite> {
-    providers().into_iter().flat_map(|provider| provider.suites)
-}
-
-/// A suite where any will do.
-fn any_suite() -> &'static Suite {
-    crypto::default_provider().suite(CipherSuite::X25519_AES128GCM_SHA256_ED25519).unwrap()
-}
+use backends::{any_suite, suites};

@@ -8,11 +8,12 @@
     reason = "these are tests, and each binary uses a part of it"
 )]
 
+mod backends;
+
 use mls::{
     AcceptAnyCredential, Client, ClientOptions, Group, GroupId, GroupOptions, HandshakeFormat,
     Identity, KeyPackageBundle, Processed, UnixTime,
-    crypto::{self, CryptoProvider, Suite},
-    wire::CipherSuite,
+    crypto::{CryptoProvider, Suite},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -20,22 +21,14 @@ pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
 /// Every suite of every backend that is compiled in.
 pub(crate) fn suites() -> Vec<(&'static str, &'static Suite)> {
-    let providers: Vec<&'static CryptoProvider> = vec![
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ];
     let named = |provider: &'static CryptoProvider| {
         provider.suites.iter().map(|suite| (provider.name, suite))
     };
-    providers.into_iter().flat_map(named).collect()
+    backends::providers().into_iter().flat_map(named).collect()
 }
 
 /// One suite, for tests whose subject is not the cryptography.
-pub(crate) fn suite() -> &'static Suite {
-    crypto::default_provider().suite(CipherSuite::X25519_AES128GCM_SHA256_ED25519).unwrap()
-}
+pub(crate) use backends::any_suite as suite;
 
 pub(crate) fn rng(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)

@@ -8,10 +8,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use mls::{
-    crypto::{self, CryptoProvider, Suite},
-    wire::CipherSuite,
-};
+#[path = "../support/backends.rs"]
+mod backends;
+
+pub(crate) use backends::providers;
+use mls::{crypto::Suite, wire::CipherSuite};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -109,16 +110,6 @@ fn left_out(count: usize) -> String {
 
 fn is_left_out(suite: u16) -> bool {
     !cfg!(feature = "curve448-prerelease") && PRERELEASE.contains(&CipherSuite(suite))
-}
-
-/// Every backend that is compiled in.
-pub(crate) fn providers() -> Vec<&'static CryptoProvider> {
-    vec![
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ]
 }
 
 /// The suite with this number in every backend that has it; at least one does.

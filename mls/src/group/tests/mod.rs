@@ -12,6 +12,7 @@ mod hostile;
 mod joined;
 mod leaf_rules;
 mod leaves;
+mod misuse;
 mod mutations;
 mod outside;
 mod own_state;
