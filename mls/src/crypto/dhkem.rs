@@ -1,6 +1,6 @@
 //! DHKEM (RFC 9180 section 4.1) over kept key objects, for every Diffie-Hellman group of every backend.
 
-use core::{fmt, marker::PhantomData};
+use core::marker::PhantomData;
 
 use rand_core::CryptoRng;
 
@@ -137,12 +137,6 @@ impl<G: DhGroup> KemPrivateKey for Private<G> {
     }
 }
 
-impl<G: DhGroup> fmt::Debug for Private<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KemPrivateKey(redacted)")
-    }
-}
-
 struct Public<G: DhGroup> {
     key: G::Public,
     bytes: Box<[u8]>,
@@ -159,12 +153,6 @@ impl<G: DhGroup> KemPublicKey for Public<G> {
         let dh = G::agree(&ephemeral, &self.key)?;
         let shared_secret = extract_and_expand::<G>(&dh, &kem_output, &self.bytes)?;
         Ok(Encapsulation { kem_output, shared_secret })
-    }
-}
-
-impl<G: DhGroup> fmt::Debug for Public<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KemPublicKey({:02x?})", self.bytes)
     }
 }
 

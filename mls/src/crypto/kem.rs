@@ -54,7 +54,7 @@ pub trait Kem: Send + Sync {
 }
 
 /// A private key of a [`Kem`], with its public key at hand.
-pub trait KemPrivateKey: Send + Sync + fmt::Debug {
+pub trait KemPrivateKey: Send + Sync {
     /// The bytes of the public key.
     fn public(&self) -> &[u8];
 
@@ -73,8 +73,14 @@ pub trait KemPrivateKey: Send + Sync + fmt::Debug {
     fn export(&self) -> Result<HpkePrivateKey, CryptoError>;
 }
 
+impl fmt::Debug for dyn KemPrivateKey + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KemPrivateKey(redacted)")
+    }
+}
+
 /// A parsed and validated public key of a [`Kem`].
-pub trait KemPublicKey: Send + Sync + fmt::Debug {
+pub trait KemPublicKey: Send + Sync {
     /// The bytes of the key.
     fn as_bytes(&self) -> &[u8];
 
@@ -87,6 +93,12 @@ pub trait KemPublicKey: Send + Sync + fmt::Debug {
     ///
     /// [`CryptoError::DegenerateSharedSecret`].
     fn encap(&self, rng: &mut dyn CryptoRng) -> Result<Encapsulation, CryptoError>;
+}
+
+impl fmt::Debug for dyn KemPublicKey + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KemPublicKey({:02x?})", self.as_bytes())
+    }
 }
 
 /// What [`KemPublicKey::encap`] makes.

@@ -34,7 +34,7 @@ pub trait SignatureScheme: Send + Sync {
 }
 
 /// A private key of a [`SignatureScheme`], with its public key at hand.
-pub trait SigningKey: Send + Sync + fmt::Debug {
+pub trait SigningKey: Send + Sync {
     /// The bytes of the public key.
     fn public(&self) -> &[u8];
 
@@ -56,8 +56,14 @@ pub trait SigningKey: Send + Sync + fmt::Debug {
     fn export(&self) -> Result<SignaturePrivateKey, CryptoError>;
 }
 
+impl fmt::Debug for dyn SigningKey + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SigningKey(redacted)")
+    }
+}
+
 /// A parsed and validated public key of a [`SignatureScheme`].
-pub trait VerifyingKey: Send + Sync + fmt::Debug {
+pub trait VerifyingKey: Send + Sync {
     /// The bytes of the key.
     fn as_bytes(&self) -> &[u8];
 
@@ -67,4 +73,10 @@ pub trait VerifyingKey: Send + Sync + fmt::Debug {
     ///
     /// [`CryptoError::InvalidSignature`], also for a malformed signature.
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError>;
+}
+
+impl fmt::Debug for dyn VerifyingKey + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifyingKey({:02x?})", self.as_bytes())
+    }
 }

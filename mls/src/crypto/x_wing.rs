@@ -4,8 +4,6 @@
 //! In every backend the KEM is the one in pure Rust: a private key is a seed of 32 bytes, and AWS-LC makes no ML-KEM key
 //! from a given seed.
 
-use core::fmt;
-
 use rand_core::CryptoRng;
 use shake::{ExtendableOutput as _, Shake256, Update as _, XofReader as _};
 use x_wing::{
@@ -116,12 +114,6 @@ impl KemPrivateKey for Private {
     }
 }
 
-impl fmt::Debug for Private {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KemPrivateKey(redacted)")
-    }
-}
-
 struct Public {
     key: EncapsulationKey,
     bytes: Box<[u8]>,
@@ -135,11 +127,5 @@ impl KemPublicKey for Public {
     fn encap(&self, rng: &mut dyn CryptoRng) -> Result<Encapsulation, CryptoError> {
         let (kem_output, shared) = self.key.encapsulate_with_rng(rng);
         Ok(Encapsulation { kem_output: kem_output.to_vec(), shared_secret: secret(shared) })
-    }
-}
-
-impl fmt::Debug for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KemPublicKey({:02x?})", self.bytes)
     }
 }

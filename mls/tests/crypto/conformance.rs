@@ -232,3 +232,17 @@ fn references_are_hashes_with_their_label() {
         );
     }
 }
+
+#[test]
+fn debug_shows_public_keys_only() {
+    for suite in suites() {
+        let kem = suite.kem.generate(&mut rng(9)).unwrap();
+        assert_eq!(format!("{kem:?}"), "KemPrivateKey(redacted)");
+        let signing = suite.signature.generate(&mut rng(9)).unwrap();
+        assert_eq!(format!("{signing:?}"), "SigningKey(redacted)");
+        let verifying = suite.signature.verifying_key(signing.public()).unwrap();
+        assert_eq!(format!("{verifying:?}"), format!("VerifyingKey({:02x?})", signing.public()));
+        let exported = format!("{:?} {:?}", kem.export().unwrap(), signing.export().unwrap());
+        assert_eq!(exported, "HpkePrivateKey(redacted) SignaturePrivateKey(redacted)");
+    }
+}

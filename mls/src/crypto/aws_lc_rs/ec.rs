@@ -1,6 +1,6 @@
 //! Diffie-Hellman and signatures.
 
-use core::{fmt, marker::PhantomData};
+use core::marker::PhantomData;
 
 use aws_lc_rs::{
     agreement::{self, agree},
@@ -220,12 +220,6 @@ impl SigningKey for Ed25519Private {
     }
 }
 
-impl fmt::Debug for Ed25519Private {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(redacted)")
-    }
-}
-
 /// ECDSA on a NIST curve.
 pub(super) struct Ecdsa<C>(PhantomData<fn() -> C>);
 
@@ -280,12 +274,6 @@ impl SigningKey for EcdsaPrivate {
     }
 }
 
-impl fmt::Debug for EcdsaPrivate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(redacted)")
-    }
-}
-
 struct Public(signature::ParsedPublicKey);
 
 impl Public {
@@ -306,11 +294,5 @@ impl VerifyingKey for Public {
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         self.0.verify_sig(message, signature).map_err(|_| CryptoError::InvalidSignature)
-    }
-}
-
-impl fmt::Debug for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({:02x?})", self.as_bytes())
     }
 }

@@ -5,8 +5,6 @@
 //! or R outside the subgroup of prime order, and signatures whose R is the neutral element or whose S is zero, none of which
 //! a signer makes.
 
-use core::fmt;
-
 use ed448_goldilocks::{SigningKey as Ed448Key, VerifyingKey as Ed448Point};
 use rand_core::CryptoRng;
 use x448::StaticSecret;
@@ -141,12 +139,6 @@ impl SigningKey for Private {
     }
 }
 
-impl fmt::Debug for Private {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(redacted)")
-    }
-}
-
 struct Public(Ed448Point);
 
 impl VerifyingKey for Public {
@@ -160,11 +152,5 @@ impl VerifyingKey for Public {
             .map_err(|_| CryptoError::InvalidSignature)?;
         check_point(signature.r_bytes()).map_err(refused)?;
         self.0.verify_raw(&signature, message).map_err(|_| CryptoError::InvalidSignature)
-    }
-}
-
-impl fmt::Debug for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({:02x?})", self.as_bytes())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The NIST curves are the slow part of this backend: one Diffie-Hellman of `p256` costs several times what AWS-LC needs.
 
-use core::{fmt, marker::PhantomData};
+use core::marker::PhantomData;
 
 use p256::{
     NistP256,
@@ -218,12 +218,6 @@ impl SigningKey for Ed25519Private {
     }
 }
 
-impl fmt::Debug for Ed25519Private {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(redacted)")
-    }
-}
-
 /// Without a point no signature verifies: bytes that are not one are found out where AWS-LC does.
 struct Ed25519Public {
     point: Option<ed25519_dalek::VerifyingKey>,
@@ -241,12 +235,6 @@ impl VerifyingKey for Ed25519Public {
             .map_err(|_| CryptoError::InvalidSignature)?;
         // Not `verify_strict`: it also refuses a small-order R, which AWS-LC accepts.
         point.verify(message, &signature).map_err(|_| CryptoError::InvalidSignature)
-    }
-}
-
-impl fmt::Debug for Ed25519Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({:02x?})", self.bytes)
     }
 }
 
@@ -303,12 +291,6 @@ impl<C: Curve> SigningKey for EcdsaPrivate<C> {
     }
 }
 
-impl<C: Curve> fmt::Debug for EcdsaPrivate<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SigningKey(redacted)")
-    }
-}
-
 struct EcdsaPublic<C: Curve> {
     key: C::Verifying,
     bytes: Box<[u8]>,
@@ -323,11 +305,5 @@ impl<C: Curve> VerifyingKey for EcdsaPublic<C> {
         let signature =
             C::Signature::try_from(signature).map_err(|_| CryptoError::InvalidSignature)?;
         self.key.verify(message, &signature).map_err(|_| CryptoError::InvalidSignature)
-    }
-}
-
-impl<C: Curve> fmt::Debug for EcdsaPublic<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifyingKey({:02x?})", self.bytes)
     }
 }
