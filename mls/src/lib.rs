@@ -96,6 +96,8 @@ pub mod schedule;
 pub mod tree;
 pub mod validation;
 pub mod wire;
+#[cfg(feature = "x509")]
+pub mod x509;
 
 pub use client::{
     Client, ClientOptions, ExternalJoinOptions, ExternalProposer, GroupOptions, Identity,

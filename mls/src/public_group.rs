@@ -18,7 +18,7 @@ use crate::{
     validation::{
         CredentialValidator, CustomProposalType, CustomTypes, GroupInfoViolation, GroupRules,
         KeyPackageViolation, NoFurtherRules, SuccessionViolation, check_key_package,
-        check_lifetime, check_reinit_parameters, check_same_members,
+        check_reinit_parameters, check_same_members,
     },
     wire::{
         Content, GroupContext, GroupId, KeyPackage, KeyPackageRef, MlsMessage, MlsMessageBody,
@@ -354,8 +354,9 @@ impl PublicGroup {
         key_package: &KeyPackage,
         now: UnixTime,
     ) -> Result<(), KeyPackageViolation> {
-        check_key_package(key_package, &self.policy.leaf_check(self.state.suite, now))?;
-        check_lifetime(&key_package.leaf_node, now)?;
+        let check = self.policy.leaf_check(self.state.suite, now);
+        check_key_package(key_package, &check)?;
+        check.check_current(&key_package.leaf_node)?;
         Ok(self.state.check_leaf_requirements(&key_package.leaf_node)?)
     }
 }

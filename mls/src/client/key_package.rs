@@ -187,9 +187,9 @@ impl Client {
         else {
             return Err(ClientError::WrongKind);
         };
-        check_key_package(&key_package, &self.policy().leaf_check(self.suite(), now))?;
-        crate::validation::check_lifetime(&key_package.leaf_node, now)
-            .map_err(KeyPackageViolation::LeafNode)?;
+        let check = self.policy().leaf_check(self.suite(), now);
+        check_key_package(&key_package, &check)?;
+        check.check_current(&key_package.leaf_node).map_err(KeyPackageViolation::LeafNode)?;
         Ok(*key_package)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     crypto::CryptoRng,
     error::CommitError,
     schedule::Psk,
-    validation::{KeyPackageViolation, ListedProposal, ProposalListViolation, check_lifetime},
+    validation::{KeyPackageViolation, ListedProposal, ProposalListViolation},
     wire::{
         Add, Extensions, GroupContextExtensions, KeyPackage, LeafIndex, PreSharedKey, Proposal,
         ProposalOrRef, ProposalRef, PskSource, ReInit, Remove, Sender, UnixTime, WireFormat,
@@ -167,9 +167,10 @@ impl<'g> CommitBuilder<'g> {
         let active = group.secrets.as_ref().filter(|_| group.closed.is_none());
         let secrets = active.ok_or(CommitError::Inactive)?;
         let suite = group.state.suite;
+        let check = group.client.policy().leaf_check(suite, now);
         for proposal in &by_value {
             if let Proposal::Add(add) = proposal {
-                check_lifetime(&add.key_package.leaf_node, now).map_err(|violation| {
+                check.check_current(&add.key_package.leaf_node).map_err(|violation| {
                     ProposalListViolation::Add(KeyPackageViolation::LeafNode(violation))
                 })?;
             }
@@ -276,10 +277,11 @@ fn choose(
         }
         Pending::All if group.proposals.len() == 0 => Vec::new(),
         Pending::All => {
+            let check = group.client.policy().leaf_check(group.state.suite, now);
             let mut candidates = group.proposals.select(group.own_leaf, &by_value);
             candidates.retain(|reference| match group.proposals.get(reference) {
                 Some(ReceivedProposal { proposal: Proposal::Add(add), .. }) => {
-                    check_lifetime(&add.key_package.leaf_node, now).is_ok()
+                    check.check_current(&add.key_package.leaf_node).is_ok()
                 }
                 _ => true,
             });

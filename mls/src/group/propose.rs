@@ -11,7 +11,7 @@ use crate::{
     tree::{Feature, TreeView},
     validation::{
         KeyPackageViolation, LeafNodeViolation, ProposalListViolation, check_key_package,
-        check_lifetime, check_sender_may_propose,
+        check_sender_may_propose,
     },
     wire::{
         Add, AuthenticatedContent, Capabilities, Content, Extensions, FramedContent,
@@ -58,7 +58,7 @@ impl Group {
     ) -> Result<ProposalMessage, CommitError> {
         let check = self.client.policy().leaf_check(self.state.suite, now);
         check_key_package(&key_package, &check).map_err(ProposalListViolation::Add)?;
-        check_lifetime(&key_package.leaf_node, now).map_err(|violation| {
+        check.check_current(&key_package.leaf_node).map_err(|violation| {
             ProposalListViolation::Add(KeyPackageViolation::from(violation))
         })?;
         self.send_proposal(Proposal::Add(Box::new(Add { key_package })), rng)
@@ -100,6 +100,7 @@ impl Group {
         check
             .check_replacement(own, &leaf_node)
             .and_then(|()| self.state.check_leaf_requirements(&leaf_node))
+            .and_then(|()| check.check_current(&leaf_node))
             .map_err(ProposalListViolation::Update)?;
         self.send_update(leaf_node, key, Some(client), rng)
     }
@@ -249,6 +250,7 @@ impl Group {
         self.state.check_proposal_content(sender, &proposal, policy, now)?;
         match &proposal {
             Proposal::SelfRemove => return self.propose_self_remove(rng),
+            Proposal::Add(add) => return self.propose_add(add.key_package.clone(), rng, now),
             Proposal::Remove(remove) if self.state.tree.leaf(remove.removed).is_none() => {
                 return Err(ProposalListViolation::RemovedLeafBlank(remove.removed).into());
             }

@@ -21,13 +21,14 @@ impl CredentialRejected {
 ///
 /// All members of a group, and a delivery service that validates for them, must come to the same verdict on the
 /// credentials in a commit: a member who rejects what the others accept is left behind. What depends on the
-/// clock (expired certificates, say) is therefore better judged when a key package is fetched or a Welcome is
-/// shown to the user than here.
+/// clock (expired certificates, say) is therefore judged by [`validate_current`](Self::validate_current), which only those ask who bring
+/// a credential into a group.
 pub trait CredentialValidator: Send + Sync {
     /// Checks that `credential` belongs to the owner of `signature_key`.
     ///
     /// Called for every key package, leaf and external sender that enters a group, and for every member
-    /// of a group that is being joined. `now` is what the caller of the library passed in.
+    /// of a group that is being joined. `now` is what the caller of the library passed in; receivers of one commit pass in
+    /// different times.
     ///
     /// # Errors
     /// [`CredentialRejected`]; the leaf, and with it the message that carries it, is then invalid.
@@ -37,6 +38,22 @@ pub trait CredentialValidator: Send + Sync {
         signature_key: &SignaturePublicKey,
         now: UnixTime,
     ) -> Result<(), CredentialRejected>;
+
+    /// Checks that `credential` has not expired. Called for key packages that this client reads, proposes to add or adds, and when a
+    /// delivery service looks at a key package; never for what others commit.
+    ///
+    /// The default accepts all.
+    ///
+    /// # Errors
+    /// [`CredentialRejected`]; the key package is then not used.
+    fn validate_current(
+        &self,
+        credential: &Credential,
+        now: UnixTime,
+    ) -> Result<(), CredentialRejected> {
+        let _ = (credential, now);
+        Ok(())
+    }
 
     /// Checks that a member may go on under `new` after having been `old`: when its leaf is replaced, and when the members of a
     /// group are compared with those of the one that it continues (sections 11.2, 11.3).

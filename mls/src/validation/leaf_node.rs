@@ -153,6 +153,17 @@ impl LeafCheck<'_> {
         Ok(self.validator.validate(&leaf.credential, &leaf.signature_key, self.now)?)
     }
 
+    /// A leaf that is about to be sent must be within its lifetime, and its credential must not have expired. The receivers of a
+    /// commit do not check this: they would disagree, as they see it at different times.
+    pub(crate) fn check_current(&self, leaf: &LeafNode) -> Result<(), LeafNodeViolation> {
+        match &leaf.source {
+            LeafNodeSource::KeyPackage(lifetime) if !Lifetime::contains(lifetime, self.now) => {
+                Err(LeafNodeViolation::OutsideLifetime)
+            }
+            _ => Ok(self.validator.validate_current(&leaf.credential, self.now)?),
+        }
+    }
+
     /// The rules on a leaf that takes the place of another one of the same member (sections 5.3.1, 7.3).
     pub(crate) fn check_replacement(
         &self,
@@ -253,15 +264,4 @@ pub(crate) fn required_capabilities(
 ) -> Result<RequiredCapabilities, DecodeError> {
     let required = extensions.parse(ExtensionType::REQUIRED_CAPABILITIES)?;
     Ok(required.unwrap_or_default())
-}
-
-/// A leaf that is about to be sent must be within its lifetime. The receivers of a commit do not check this: they would
-/// disagree, as they see it at different times.
-pub(crate) fn check_lifetime(leaf: &LeafNode, now: UnixTime) -> Result<(), LeafNodeViolation> {
-    match &leaf.source {
-        LeafNodeSource::KeyPackage(lifetime) if !Lifetime::contains(lifetime, now) => {
-            Err(LeafNodeViolation::OutsideLifetime)
-        }
-        _ => Ok(()),
-    }
 }

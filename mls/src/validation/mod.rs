@@ -28,9 +28,7 @@ pub use succession::SuccessionViolation;
 pub(crate) use custom::CustomTypes;
 pub(crate) use group_info::check_group_info_signature;
 pub(crate) use key_package::check_key_package;
-pub(crate) use leaf_node::{
-    LeafCheck, SignedPlace, check_lifetime, check_requirements, required_capabilities,
-};
+pub(crate) use leaf_node::{LeafCheck, SignedPlace, check_requirements, required_capabilities};
 pub(crate) use proposal_list::{
     CheckedAdd, CheckedProposals, ListedProposal, check_proposal_list, check_sender_may_propose,
 };
