@@ -110,26 +110,29 @@ fn check_types(
 ) -> Result<(), ProposalListViolation> {
     let kinds: BTreeSet<_> = proposals.custom.iter().map(|custom| custom.proposal_type).collect();
     if !proposals.self_removes.is_empty() {
-        check_type_supported(state, proposals, ProposalType::SELF_REMOVE)?;
+        // Whoever leaves by it has to list it.
+        check_type_supported(state, &proposals.removes, ProposalType::SELF_REMOVE)?;
     }
+    let removed: Vec<LeafIndex> = proposals.removed().collect();
     for kind in kinds {
-        check_type_supported(state, proposals, kind)?;
+        check_type_supported(state, &removed, kind)?;
         match registered.find(kind) {
             Some(custom) => proposals.path_required |= custom.path_required,
-            None if proposals.removed().any(|leaf| Some(leaf) == own) => {}
+            None if own.is_some_and(|own| removed.contains(&own)) => {}
             None => return Err(ProposalListViolation::NotImplemented(kind)),
         }
     }
     Ok(())
 }
 
+/// All members but those at the leaves `leaving` list the type.
 fn check_type_supported(
     state: &PublicState,
-    proposals: &CheckedProposals<'_>,
+    leaving: &[LeafIndex],
     kind: ProposalType,
 ) -> Result<(), ProposalListViolation> {
     let lacks = |leaf: &LeafRef<'_>| !leaf.capabilities().proposals.contains(&kind);
-    let leaving = proposals.removed().filter_map(|leaf| state.tree.leaf(leaf));
+    let leaving = leaving.iter().filter_map(|leaf| state.tree.leaf(*leaf));
     let lacking_and_leaving = leaving.filter(lacks).count();
     let lacking =
         state.tree.member_count().saturating_sub(state.tree.count(Feature::Proposal(kind)));
