@@ -6,11 +6,13 @@ use crate::epoch::Epoch;
 use crate::epoch_window::{EpochWindow, Retention};
 use crate::error::{EpochError, SendError};
 use crate::kid::KidLayout;
+use crate::open_epochs::OpenEpochs;
 use crate::receiver::{ReceiveLimits, Receiver};
 use crate::send_switch::{Arrival, SendSwitch, Switch, SwitchCause, SwitchTiming};
 use crate::sender::{CounterLimits, SendKey, SendSlot, Sender};
 use crate::time::Now;
 use core::fmt;
+use core::num::NonZeroU32;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -122,6 +124,7 @@ impl Track {
 /// An epoch is never sent under again once sending has switched away from it.
 pub struct CallKeys {
     config: CallKeysConfig,
+    window: EpochWindow,
     receiver: Receiver,
     switch: SendSwitch,
     tracks: Vec<Track>,
@@ -139,9 +142,11 @@ impl CallKeys {
     pub fn new(config: CallKeysConfig) -> Self {
         let longest = config.timing.longest();
         let window = EpochWindow::new(config.layout, config.retention, longest);
+        let epochs = OpenEpochs::new(config.layout, Arc::clone(window.board()));
         Self {
             config,
-            receiver: Receiver::new(config.crypto, config.receive, window),
+            window,
+            receiver: Receiver::new(config.crypto, config.receive, epochs),
             switch: SendSwitch::new(config.timing),
             tracks: Vec::new(),
             next_context: 0,
@@ -172,7 +177,7 @@ impl CallKeys {
         if self.closed {
             return Err(EpochError::Closed);
         }
-        let pushed_out = self.receiver.window.install(&epoch, self.config.crypto, now)?;
+        let pushed_out = self.window.install(&epoch, self.config.crypto, now)?;
         self.expired(pushed_out);
         self.awaits_own_epoch &= !epoch.began_after_restore;
         self.switch.arrive(
@@ -187,7 +192,7 @@ impl CallKeys {
             now,
         );
         if self.switch.everybody_is_ready() {
-            self.receiver.window.everybody_is_ready(now);
+            self.window.everybody_is_ready(now);
         }
         self.handle_timeout(now);
         Ok(())
@@ -197,7 +202,7 @@ impl CallKeys {
     /// the delivery service. May switch sending.
     pub fn peer_ready(&mut self, leaf: u32, epoch: u64, now: Now) {
         if self.switch.acknowledge(leaf, epoch) {
-            self.receiver.window.everybody_is_ready(now);
+            self.window.everybody_is_ready(now);
         }
         self.handle_timeout(now);
     }
@@ -209,14 +214,14 @@ impl CallKeys {
         {
             self.switch_send(switch);
         }
-        let expired = self.receiver.window.purge(now);
+        let expired = self.window.purge(now);
         self.expired(expired);
     }
 
     /// The time at which [`handle_timeout`](Self::handle_timeout) is due next.
     pub fn next_deadline(&self) -> Option<Now> {
         let switch = self.switch.deadline().filter(|_| !self.closed);
-        [switch, self.receiver.window.next_expiry()].into_iter().flatten().min()
+        [switch, self.window.next_expiry()].into_iter().flatten().min()
     }
 
     /// The next thing to know or do.
@@ -224,7 +229,7 @@ impl CallKeys {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        let missing = self.receiver.missing.take();
+        let missing = self.window.board().take_missing();
         let newest = self.newest_epoch();
         if let Some(epoch) = missing
             && missing > self.reported_missing
@@ -264,6 +269,19 @@ impl CallKeys {
         &mut self.receiver
     }
 
+    /// Splits [`receiver`](Self::receiver) into `count` receivers that can move to threads of
+    /// their own. Each opens the frames of its own share of the leaves, which
+    /// [`receiver_index`](crate::receiver_index) tells; what has been seen goes with them. They
+    /// take in epochs by themselves. [`receiver`](Self::receiver) opens nothing afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`EpochError::AlreadySplit`] the second time: two replay windows for one sender would each
+    /// let a replayed frame through.
+    pub fn split_receiver(&mut self, count: NonZeroU32) -> Result<Vec<Receiver>, EpochError> {
+        self.receiver.split(count).ok_or(EpochError::AlreadySplit)
+    }
+
     /// The epoch that is sent under.
     pub fn send_epoch(&self) -> Option<u64> {
         self.switch.current().filter(|_| self.may_send())
@@ -271,7 +289,7 @@ impl CallKeys {
 
     /// The newest epoch installed.
     pub fn newest_epoch(&self) -> Option<u64> {
-        self.receiver.window.newest().map(|epoch| epoch.number)
+        self.window.newest()
     }
 
     /// Whether the member at `leaf` has acknowledged `epoch` or a later one.
@@ -304,7 +322,7 @@ impl CallKeys {
     pub fn close(&mut self) {
         self.stop_sending();
         self.closed = true;
-        let expired = self.receiver.window.clear();
+        let expired = self.window.clear();
         self.expired(expired);
     }
 
@@ -344,7 +362,7 @@ impl CallKeys {
         if context >= limit {
             return Err(SendError::ContextsExhausted { limit });
         }
-        let kept = self.receiver.window.find(epoch).ok_or(SendError::NoKey)?;
+        let kept = self.window.find(epoch).ok_or(SendError::NoKey)?;
         let kid = self
             .config
             .layout
@@ -354,7 +372,9 @@ impl CallKeys {
         Ok(SendKey { key: kept.secret.frame_key(kid)?, kid, epoch, keyframe })
     }
 
+    /// Reports epochs whose keys are gone, from the receiver too.
     fn expired(&mut self, epochs: Vec<u64>) {
+        self.receiver.follow();
         for epoch in epochs {
             self.push(Event::EpochExpired { epoch });
         }

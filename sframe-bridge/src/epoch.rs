@@ -1,6 +1,10 @@
 //! An epoch as the group hands it over.
 
+use crate::error::EpochError;
+use crate::installed_epoch::LeafSet;
 use crate::key_derivation::BaseKey;
+use crate::kid::{KidError, KidLayout};
+use crate::suite::CipherSuite;
 use core::time::Duration;
 
 /// What the media keys need to know of one epoch of the group: plain data, so that anything that
@@ -72,6 +76,29 @@ impl Epoch {
     pub fn began_earlier(mut self, age: Duration) -> Self {
         self.age = age;
         self
+    }
+
+    /// The live leaves, once base key and leaves are what a call of this suite and layout needs.
+    pub(crate) fn check(
+        &self,
+        suite: CipherSuite,
+        layout: KidLayout,
+    ) -> Result<LeafSet, EpochError> {
+        let expected = suite.key_length();
+        let found = self.base_key.length();
+        if found != expected {
+            return Err(EpochError::BaseKeyLength { expected, found });
+        }
+        let highest = self.live_leaves.iter().copied().max().unwrap_or(0);
+        if highest >= layout.leaf_count() {
+            let leaf_bits = layout.leaf_bits();
+            return Err(KidError::LeafTooLarge { leaf: highest, leaf_bits }.into());
+        }
+        let live = LeafSet::new(&self.live_leaves);
+        if !live.contains(self.own_leaf) {
+            return Err(EpochError::OwnLeafNotLive { leaf: self.own_leaf });
+        }
+        Ok(live)
     }
 
     /// The epoch's number.

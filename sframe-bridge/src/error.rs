@@ -107,6 +107,12 @@ pub enum ReceiveError {
         /// The leaf.
         leaf: u32,
     },
+    /// The receivers have been split, and another one of them opens this leaf's frames.
+    #[error("expected a frame for this receiver, found leaf {leaf} of another one")]
+    OtherReceiver {
+        /// The leaf.
+        leaf: u32,
+    },
     /// The call's parameters do not allow the context that the frame names.
     #[error("expected a context below {limit}, found {context}")]
     ContextNotAllowed {
@@ -122,6 +128,12 @@ pub enum ReceiveError {
         ctr: u64,
         /// The highest one allowed.
         limit: u64,
+    },
+    /// No key of the sender goes with the KID (sender keys, RFC 9605 section 5.1).
+    #[error("expected a kid of the sender's key generation, found {kid:#x}")]
+    UnknownKid {
+        /// The KID.
+        kid: u64,
     },
     /// The tag does not match.
     #[error("expected an authentic frame")]
@@ -148,7 +160,7 @@ impl ReceiveError {
     pub const fn action(&self) -> Action {
         match self {
             Self::FutureEpoch { .. } | Self::NoEpoch => Action::WaitForKey,
-            Self::MetadataTooLong { .. } => Action::FixCall,
+            Self::MetadataTooLong { .. } | Self::OtherReceiver { .. } => Action::FixCall,
             Self::Backend(_) => Action::Stop,
             _ => Action::Drop,
         }
@@ -160,11 +172,12 @@ impl ReceiveError {
             Self::Header(_) | Self::Codec(_) | Self::TooShort { .. } | Self::TooLong { .. } => {
                 Fault::MalformedInput
             }
-            Self::MetadataTooLong { .. } => Fault::Misuse,
+            Self::MetadataTooLong { .. } | Self::OtherReceiver { .. } => Fault::Misuse,
             Self::FutureEpoch { .. }
             | Self::ExpiredEpoch { .. }
             | Self::BeforeJoin { .. }
             | Self::NoEpoch
+            | Self::UnknownKid { .. }
             | Self::Duplicate { .. } => Fault::Timing,
             Self::Backend(_) => Fault::Backend,
             _ => Fault::MisbehavingPeer,
@@ -185,8 +198,10 @@ impl ReceiveError {
             Self::NoEpoch => "no-epoch",
             Self::OwnKid => "own-kid",
             Self::BlankLeaf { .. } => "blank-leaf",
+            Self::OtherReceiver { .. } => "other-receiver",
             Self::ContextNotAllowed { .. } => "context-not-allowed",
             Self::CounterTooFarAhead { .. } => "counter-too-far-ahead",
+            Self::UnknownKid { .. } => "unknown-kid",
             Self::Unauthentic => "unauthentic",
             Self::Duplicate { .. } => "duplicate",
             Self::Replayed { .. } => "replayed",
@@ -310,6 +325,9 @@ pub enum EpochError {
     /// [`CallKeys::close`](crate::CallKeys::close) was called.
     #[error("expected an open call, found a closed one")]
     Closed,
+    /// [`CallKeys::split_receiver`](crate::CallKeys::split_receiver) was called before.
+    #[error("expected a receiver that was not split")]
+    AlreadySplit,
     /// The group could not export the base key.
     #[error("expected the group to export the base key")]
     Export,
@@ -322,7 +340,7 @@ impl EpochError {
     /// What to do next.
     pub const fn action(&self) -> Action {
         match self {
-            Self::NotNewer { .. } | Self::Closed => Action::FixCall,
+            Self::NotNewer { .. } | Self::Closed | Self::AlreadySplit => Action::FixCall,
             _ => Action::Stop,
         }
     }

@@ -7,6 +7,8 @@ use thiserror::Error;
 /// The longest header: config byte, 8 bytes of KID, 8 bytes of CTR.
 pub const MAX_HEADER_LENGTH: usize = 17;
 
+/// The longest field, in bytes.
+const FIELD: usize = 8;
 const EXTENDED: u8 = 0b1000;
 const VALUE: u8 = 0b0111;
 
@@ -29,8 +31,9 @@ pub struct Peeked {
 }
 
 /// An encoded header, held without allocation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Eq, Debug)]
 pub struct EncodedHeader {
+    // The header stands at the end.
     bytes: [u8; MAX_HEADER_LENGTH],
     length: usize,
 }
@@ -59,36 +62,55 @@ pub fn peek(frame: &[u8]) -> Result<Peeked, HeaderError> {
     let kid_length = field_length(config >> 4);
     let ctr_length = field_length(config);
     let length = 1 + kid_length + ctr_length;
-    let (kid_bytes, rest) = rest.split_at_checked(kid_length).ok_or(truncated(length))?;
-    let (ctr_bytes, _) = rest.split_at_checked(ctr_length).ok_or(truncated(length))?;
-    let kid = Kid(read_field(config >> 4, kid_bytes)?);
-    let ctr = read_field(config, ctr_bytes)?;
+    if frame.len() < length {
+        return Err(truncated(length));
+    }
+    let kid = Kid(read_field(config >> 4, kid_length, rest)?);
+    let ctr = read_field(config, ctr_length, rest.get(kid_length..).unwrap_or_default())?;
     Ok(Peeked { header: Header { kid, ctr }, length })
 }
 
 impl Header {
     /// The header's encoding in as few bytes as its values need.
     pub fn encode(&self) -> EncodedHeader {
-        let kid = self.kid.0.to_be_bytes();
-        let ctr = self.ctr.to_be_bytes();
-        let (kid_code, kid_bytes) = write_field(self.kid.0, &kid);
-        let (ctr_code, ctr_bytes) = write_field(self.ctr, &ctr);
         let mut bytes = [0; MAX_HEADER_LENGTH];
-        let source = [(kid_code << 4) | ctr_code]
-            .into_iter()
-            .chain(kid_bytes.iter().copied())
-            .chain(ctr_bytes.iter().copied());
-        for (target, byte) in bytes.iter_mut().zip(source) {
-            *target = byte;
+        let length = self.write_to_end(&mut bytes);
+        EncodedHeader { bytes, length }
+    }
+
+    /// Writes the encoding so that it ends where `room` ends, and returns its length. What stands
+    /// before it in `room` is unspecified afterwards.
+    #[inline]
+    pub(crate) fn write_to_end(&self, room: &mut [u8; MAX_HEADER_LENGTH]) -> usize {
+        // From the back, each field as a whole: the next one overwrites its leading zeros.
+        let ctr = Field::new(self.ctr);
+        let kid = Field::new(self.kid.0);
+        let (_, ctr_place) = room.split_at_mut(MAX_HEADER_LENGTH - FIELD);
+        ctr_place.copy_from_slice(&self.ctr.to_be_bytes());
+        let end = MAX_HEADER_LENGTH - ctr.length;
+        if kid.length != 0
+            && let Some(place) = room.get_mut(end - FIELD..end)
+        {
+            place.copy_from_slice(&self.kid.0.to_be_bytes());
         }
-        EncodedHeader { bytes, length: 1 + kid_bytes.len() + ctr_bytes.len() }
+        let length = 1 + kid.length + ctr.length;
+        if let Some(config) = room.get_mut(MAX_HEADER_LENGTH - length) {
+            *config = (kid.code << 4) | ctr.code;
+        }
+        length
     }
 }
 
 impl EncodedHeader {
     /// The header's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        self.bytes.get(MAX_HEADER_LENGTH - self.length..).unwrap_or_default()
+    }
+}
+
+impl PartialEq for EncodedHeader {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
     }
 }
 
@@ -96,20 +118,37 @@ fn field_length(code: u8) -> usize {
     if code & EXTENDED == 0 { 0 } else { usize::from(code & VALUE) + 1 }
 }
 
-fn read_field(code: u8, bytes: &[u8]) -> Result<u64, HeaderError> {
-    if bytes.is_empty() {
+/// Reads the field of `length` bytes at the front of `rest`, which is at least that long.
+fn read_field(code: u8, length: usize, rest: &[u8]) -> Result<u64, HeaderError> {
+    if length == 0 {
         return Ok(u64::from(code & VALUE));
     }
-    let value = bytes.iter().fold(0, |value, &byte| (value << 8) | u64::from(byte));
-    let minimal = bytes.first() != Some(&0) && value > u64::from(VALUE);
+    // One load and one shift where the frame goes on behind the header, as frames do.
+    let value = match rest.first_chunk::<FIELD>() {
+        Some(bytes) => u64::from_be_bytes(*bytes) >> (64 - 8 * length as u32),
+        None => rest.iter().take(length).fold(0, |value, &byte| (value << 8) | u64::from(byte)),
+    };
+    let minimal = value > u64::from(VALUE) && value_length(value) == length;
     if minimal { Ok(value) } else { Err(HeaderError::NotMinimal) }
 }
 
-fn write_field(value: u64, bytes: &[u8; 8]) -> (u8, &[u8]) {
-    if value <= u64::from(VALUE) {
-        return (value as u8, &[]);
+/// How a value is spelled: in the config byte, or in `length` bytes behind it.
+struct Field {
+    code: u8,
+    length: usize,
+}
+
+impl Field {
+    fn new(value: u64) -> Self {
+        if value <= u64::from(VALUE) {
+            return Self { code: value as u8, length: 0 };
+        }
+        let length = value_length(value);
+        Self { code: EXTENDED | (length as u8 - 1), length }
     }
-    let skip = value.leading_zeros() / 8;
-    let code = EXTENDED | (7 - skip as u8);
-    (code, bytes.get(skip as usize..).unwrap_or_default())
+}
+
+/// Bytes that a value other than zero needs.
+const fn value_length(value: u64) -> usize {
+    FIELD - value.leading_zeros() as usize / 8
 }

@@ -9,6 +9,8 @@ use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
 /// context is empty, the length is [`CipherSuite::key_length`](crate::CipherSuite::key_length).
 pub const BASE_KEY_LABEL: &str = "SFrame 1.0 Base Key";
 
+const RATCHET_LABEL: &[u8] = b"SFrame 1.0 Ratchet";
+const RTP_STREAM_LABEL: &[u8] = b"SFrame 1.0 RTP Stream";
 const KEY_LABEL: &[u8; 22] = b"SFrame 1.0 Secret key ";
 const SALT_LABEL: &[u8; 23] = b"SFrame 1.0 Secret salt ";
 const MAX_KEY_LENGTH: usize = 96;
@@ -21,6 +23,40 @@ impl BaseKey {
     /// Takes over the exported bytes.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)
+    }
+
+    /// The key of the next ratchet step (RFC 9605 section 5.1), `Hash.Nh` bytes long. What it was
+    /// made from is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the backend fails.
+    pub fn ratchet(self, crypto: &SuiteCrypto) -> Result<Self, BackendError> {
+        self.expanded(crypto, b"", RATCHET_LABEL)
+    }
+
+    /// The key of one RTP stream (draft-ietf-avtcore-rtp-sframe-02), `Hash.Nh` bytes long: streams
+    /// that share a base key each count from zero under a key of their own. `ssrc` is the one that
+    /// the sender uses, which is of no use behind an SFU that rewrites it; calls separate streams
+    /// by the KID's context instead.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`] if the backend fails.
+    pub fn for_rtp_stream(&self, crypto: &SuiteCrypto, ssrc: u32) -> Result<Self, BackendError> {
+        self.expanded(crypto, &ssrc.to_be_bytes(), RTP_STREAM_LABEL)
+    }
+
+    fn expanded(
+        &self,
+        crypto: &SuiteCrypto,
+        salt: &[u8],
+        label: &[u8],
+    ) -> Result<Self, BackendError> {
+        let prk = crypto.kdf.extract(salt, &self.0);
+        let mut next = Self(vec![0; crypto.suite.hash_length()]);
+        crypto.kdf.expand(&prk, label, &mut next.0)?;
+        Ok(next)
     }
 
     /// Bytes of the key.
@@ -57,9 +93,11 @@ impl SframeSecret {
         let mut key = Zeroizing::new([0; MAX_KEY_LENGTH]);
         let key = key.get_mut(..self.crypto.suite.key_length()).ok_or(BackendError)?;
         self.crypto.kdf.expand(&self.prk, &self.label::<32>(KEY_LABEL, kid), key)?;
-        let mut salt = [0; NONCE_LENGTH];
-        self.crypto.kdf.expand(&self.prk, &self.label::<33>(SALT_LABEL, kid), &mut salt)?;
-        Ok(FrameKey { cipher: self.crypto.aead.cipher(key)?, salt })
+        let mut salt = Zeroizing::new([0; 16]);
+        let place = salt.last_chunk_mut::<NONCE_LENGTH>().ok_or(BackendError)?;
+        self.crypto.kdf.expand(&self.prk, &self.label::<33>(SALT_LABEL, kid), place)?;
+        let cipher = self.crypto.aead.cipher(key)?;
+        Ok(FrameKey { cipher, salt: u128::from_be_bytes(*salt) })
     }
 
     /// `label || KID || cipher_suite`.
@@ -86,7 +124,8 @@ impl fmt::Debug for SframeSecret {
 /// `sframe_key`, expanded once, and `sframe_salt`.
 pub struct FrameKey {
     cipher: Box<dyn FrameCipher>,
-    salt: [u8; NONCE_LENGTH],
+    /// A big-endian integer of 12 bytes.
+    salt: u128,
 }
 
 impl FrameKey {
@@ -109,12 +148,10 @@ impl FrameKey {
     }
 
     /// The salt XORed with the counter, both as big-endian integers of 12 bytes.
+    #[inline]
     fn nonce(&self, ctr: u64) -> [u8; NONCE_LENGTH] {
-        let mut nonce = self.salt;
-        for (target, byte) in nonce.iter_mut().rev().zip(ctr.to_le_bytes()) {
-            *target ^= byte;
-        }
-        nonce
+        let nonce = (self.salt ^ u128::from(ctr)).to_be_bytes();
+        nonce.last_chunk().copied().unwrap_or_default()
     }
 }
 

@@ -38,6 +38,12 @@ pub enum KidError {
         /// The leaf bits asked for.
         leaf_bits: u8,
     },
+    /// Sender keys leave 1 to 16 bits to the ratchet step.
+    #[error("expected 1 to 16 bits of ratchet step, found {found}")]
+    RatchetBits {
+        /// The bits asked for.
+        found: u8,
+    },
     /// The leaf index does not fit. Masking it would give two members one keystream.
     #[error("expected a leaf index of at most {leaf_bits} bits, found {leaf}")]
     LeafTooLarge {

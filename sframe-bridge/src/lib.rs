@@ -71,6 +71,9 @@
 pub mod codec;
 pub mod committer;
 pub mod crypto;
+pub mod sender_keys;
+#[cfg(feature = "sframe-crate")]
+pub mod sframe_crate;
 pub mod verification;
 pub mod vp8;
 
@@ -81,9 +84,12 @@ mod epoch_window;
 mod error;
 mod group;
 mod header;
+mod installed_epoch;
 mod key_derivation;
 mod kid;
+mod open_epochs;
 mod reassembler;
+mod receive_stats;
 mod receiver;
 mod replay;
 mod rtp_payload;
@@ -108,13 +114,14 @@ pub use kid::{Kid, KidError, KidLayout, KidParts};
 pub use reassembler::{
     Loss, Reassembled, ReassembledFrame, Reassembler, ReassemblyLimits, ReassemblyStats, RtpPacket,
 };
+pub use receive_stats::{ReceiveStats, StreamState};
 pub use receiver::{
-    MAX_METADATA_LENGTH, Opened, ReceiveLimits, ReceiveStats, Receiver, SenderInfo, StreamState,
+    IncomingFrame, MAX_METADATA_LENGTH, Opened, ReceiveLimits, Receiver, SenderInfo, receiver_index,
 };
 pub use replay::{Freshness, REPLAY_WINDOW, ReplayWindow};
 pub use rtp_payload::{Fragment, Fragmenter, PayloadError, RtpDescriptor, parse_payload};
 pub use send_switch::{SwitchCause, SwitchTiming};
-pub use sender::{CounterLimits, HEADROOM, Sender};
+pub use sender::{CounterLimits, HEADROOM, OutgoingFrame, Sender};
 pub use suite::{CipherSuite, UnknownSuite};
 pub use time::Now;
 pub use wait_buffer::{WaitBuffer, WaitLimits, Waiting};

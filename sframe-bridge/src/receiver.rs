@@ -1,12 +1,16 @@
 //! Opening frames: the KID selects the key, and nothing changes before the tag is verified.
 
 use crate::crypto::SuiteCrypto;
-use crate::epoch_window::{EpochWindow, KeptEpoch, Selected, Stream};
 use crate::error::ReceiveError;
-use crate::header::{self, MAX_HEADER_LENGTH};
-use crate::kid::KidParts;
+use crate::header::{self, Header, HeaderError, MAX_HEADER_LENGTH, Peeked};
+use crate::key_derivation::FrameKey;
+use crate::kid::{KidLayout, KidParts};
+use crate::open_epochs::{OpenEpoch, OpenEpochs, Stream};
+use crate::receive_stats::{ReceiveStats, StreamState};
 use crate::replay::{Freshness, ReplayWindow};
+use crate::sender::join_aad;
 use crate::time::Now;
+use core::num::NonZeroU32;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -70,97 +74,113 @@ pub struct Opened {
     pub sender: SenderInfo,
 }
 
-/// How many frames were opened, and how many were not, by reason.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct ReceiveStats {
-    /// Opened.
-    pub opened: u64,
-    /// Authentic repetitions, as RTX makes them. Not attacks.
-    pub duplicates: u64,
-    /// Authentic, but behind the replay window.
-    pub replayed: u64,
-    /// Of epochs not installed yet.
-    pub future: u64,
-    /// Of epochs that have expired or that began before this member joined.
-    pub expired: u64,
-    /// Not SFrame, too short or too long.
-    pub malformed: u64,
-    /// With a KID that may not be used: one's own, of a blank leaf, of a context not allowed.
-    pub forbidden_kid: u64,
-    /// With a counter above what the epoch's age allows.
-    pub too_far_ahead: u64,
-    /// With a tag that does not match.
-    pub unauthentic: u64,
+/// A frame of a batch, and what became of it.
+#[derive(Debug)]
+pub struct IncomingFrame<'a> {
+    /// The whole SFrame ciphertext, opened in place.
+    pub frame: &'a mut [u8],
+    /// What the sender authenticated beside it.
+    pub metadata: &'a [u8],
+    /// The outcome, once the batch has been opened.
+    pub opened: Result<Opened, ReceiveError>,
 }
 
-impl ReceiveStats {
-    fn count(&mut self, error: &ReceiveError) {
-        let counter = match error {
-            ReceiveError::Duplicate { .. } => &mut self.duplicates,
-            ReceiveError::Replayed { .. } => &mut self.replayed,
-            ReceiveError::FutureEpoch { .. } | ReceiveError::NoEpoch => &mut self.future,
-            ReceiveError::ExpiredEpoch { .. } | ReceiveError::BeforeJoin { .. } => {
-                &mut self.expired
-            }
-            ReceiveError::OwnKid
-            | ReceiveError::BlankLeaf { .. }
-            | ReceiveError::ContextNotAllowed { .. } => &mut self.forbidden_kid,
-            ReceiveError::CounterTooFarAhead { .. } => &mut self.too_far_ahead,
-            ReceiveError::Unauthentic | ReceiveError::Backend(_) => &mut self.unauthentic,
-            ReceiveError::Header(_)
-            | ReceiveError::Codec(_)
-            | ReceiveError::TooShort { .. }
-            | ReceiveError::TooLong { .. }
-            | ReceiveError::MetadataTooLong { .. } => &mut self.malformed,
-        };
-        *counter += 1;
+impl<'a> IncomingFrame<'a> {
+    /// A frame that has not been opened yet.
+    pub fn new(frame: &'a mut [u8], metadata: &'a [u8]) -> Self {
+        Self { frame, metadata, opened: Err(ReceiveError::NoEpoch) }
     }
 }
 
-/// What a receiver holds for one sender's context, without secrets.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StreamState {
-    /// The epoch.
-    pub epoch: u64,
-    /// The sender's leaf.
-    pub leaf: u32,
-    /// The sender's context.
-    pub context: u32,
-    /// The counters seen.
-    pub replay: ReplayWindow,
+/// Which leaves a receiver takes: those with `leaf % count == index`. None at all if `count` is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Share {
+    index: u32,
+    count: u32,
+}
+
+impl Share {
+    const ALL: Self = Self { index: 0, count: 1 };
+    const NOTHING: Self = Self { index: 0, count: 0 };
+
+    fn takes(self, leaf: u32) -> bool {
+        self.count == 1 || leaf.checked_rem(self.count) == Some(self.index)
+    }
+}
+
+/// Which of `count` receivers made by [`CallKeys::split_receiver`] opens a frame, by the leaf in
+/// its KID.
+///
+/// # Errors
+///
+/// [`HeaderError`] if the frame has no SFrame header; no receiver opens it.
+///
+/// [`CallKeys::split_receiver`]: crate::CallKeys::split_receiver
+pub fn receiver_index(
+    layout: KidLayout,
+    count: NonZeroU32,
+    frame: &[u8],
+) -> Result<usize, HeaderError> {
+    let peeked = header::peek(frame)?;
+    Ok((layout.split(peeked.header.kid).leaf % count) as usize)
 }
 
 /// Opens the frames of all other members, for all epochs that are kept.
 ///
 /// There is one for each call, inside [`CallKeys`](crate::CallKeys): a frame replayed on another
-/// transport track meets the same replay window.
+/// transport track meets the same replay window. For several threads
+/// [`CallKeys::split_receiver`](crate::CallKeys::split_receiver) makes it several, each for leaves
+/// of its own, which still holds that. They follow the epochs by themselves, and the way of a
+/// frame takes no lock.
 pub struct Receiver {
     crypto: &'static SuiteCrypto,
     limits: ReceiveLimits,
-    pub(crate) window: EpochWindow,
+    epochs: OpenEpochs,
+    share: Share,
     stats: ReceiveStats,
     aad: Vec<u8>,
-    /// The newest epoch that a frame has asked for in vain.
-    pub(crate) missing: Option<u64>,
 }
 
 /// What the checks before any cryptography found.
 struct Located<'a> {
-    epoch: &'a mut KeptEpoch,
+    open: &'a mut OpenEpoch,
     parts: KidParts,
-    header: header::Header,
-    body: Range<usize>,
+    header: Header,
 }
 
 impl Receiver {
     pub(crate) fn new(
         crypto: &'static SuiteCrypto,
         limits: ReceiveLimits,
-        window: EpochWindow,
+        epochs: OpenEpochs,
+    ) -> Self {
+        Self::with_share(crypto, limits, epochs, Share::ALL)
+    }
+
+    fn with_share(
+        crypto: &'static SuiteCrypto,
+        limits: ReceiveLimits,
+        epochs: OpenEpochs,
+        share: Share,
     ) -> Self {
         let aad = Vec::with_capacity(MAX_HEADER_LENGTH + MAX_METADATA_LENGTH);
-        Self { crypto, limits, window, stats: ReceiveStats::default(), aad, missing: None }
+        Self { crypto, limits, epochs, share, stats: ReceiveStats::default(), aad }
+    }
+
+    /// Splits into `count` receivers by leaf; this one opens nothing afterwards. `None` if it was
+    /// split before.
+    pub(crate) fn split(&mut self, count: NonZeroU32) -> Option<Vec<Self>> {
+        if self.share != Share::ALL {
+            return None;
+        }
+        self.share = Share::NOTHING;
+        let count = count.get();
+        let receivers = (0..count).map(|index| {
+            let share = Share { index, count };
+            let epochs = self.epochs.split_off(|leaf| share.takes(leaf));
+            Self::with_share(self.crypto, self.limits, epochs, share)
+        });
+        Some(receivers.collect())
     }
 
     /// Opens a frame in place (RFC 9605 section 4.4.4).
@@ -181,15 +201,20 @@ impl Receiver {
         metadata: &[u8],
         now: Now,
     ) -> Result<Opened, ReceiveError> {
-        let result = self.open(frame, metadata, now);
-        match &result {
-            Ok(_) => self.stats.opened += 1,
-            Err(error) => self.stats.count(error),
+        self.epochs.follow();
+        self.open_counted(frame, metadata, now)
+    }
+
+    /// Opens many frames, each as [`unprotect_in_place`](Self::unprotect_in_place) does, and
+    /// leaves in each what became of it. Returns how many were opened.
+    pub fn unprotect_batch(&mut self, frames: &mut [IncomingFrame<'_>], now: Now) -> usize {
+        self.epochs.follow();
+        let mut opened = 0;
+        for incoming in frames {
+            incoming.opened = self.open_counted(incoming.frame, incoming.metadata, now);
+            opened += usize::from(incoming.opened.is_ok());
         }
-        if let Err(ReceiveError::FutureEpoch { epoch }) = result {
-            self.missing = self.missing.max(Some(epoch));
-        }
-        result
+        opened
     }
 
     /// Opens a frame into `plain`, whose content is replaced. See
@@ -205,21 +230,25 @@ impl Receiver {
         plain: &mut Vec<u8>,
         now: Now,
     ) -> Result<SenderInfo, ReceiveError> {
+        self.epochs.follow();
         plain.clear();
-        if frame.len() <= self.limits.frame_length {
-            plain.extend_from_slice(frame);
-        }
-        match self.unprotect_in_place(plain, metadata, now) {
-            Ok(opened) => {
-                plain.truncate(opened.plain.end);
-                plain.drain(..opened.plain.start);
-                Ok(opened.sender)
-            }
-            Err(error) => {
-                plain.clear();
-                Err(error)
-            }
-        }
+        let result = self.check_lengths(frame, metadata).and_then(|peeked| {
+            let (head, sealed) = frame.split_at_checked(peeked.length).unwrap_or((frame, &[]));
+            plain.extend_from_slice(sealed);
+            self.unseal(peeked.header, head, plain, metadata, now)
+        });
+        plain.truncate(result.as_ref().map_or(0, |opened| opened.plain.len()));
+        self.count(&result);
+        result.map(|opened| opened.sender)
+    }
+
+    /// Takes in which epochs are kept, and lets go of the keys of all others. Every opening call
+    /// does so by itself; a receiver made by
+    /// [`CallKeys::split_receiver`](crate::CallKeys::split_receiver) that hears nothing for long
+    /// calls this at each [`Event::EpochExpired`](crate::Event::EpochExpired), so that no old key
+    /// stays in memory.
+    pub fn follow(&mut self) {
+        self.epochs.follow();
     }
 
     /// Counts a frame that was refused before it came here.
@@ -244,75 +273,105 @@ impl Receiver {
 
     /// The numbers of the epochs that are kept, oldest first.
     pub fn epochs(&self) -> impl Iterator<Item = u64> {
-        self.window.iter().map(|epoch| epoch.number)
+        self.epochs.iter().map(|open| open.epoch.number)
     }
 
     /// Every stream for which a key is held, by epoch, leaf and context.
     pub fn streams(&self) -> Vec<StreamState> {
-        let mut states = Vec::new();
-        for epoch in self.window.iter() {
-            for (leaf, streams) in (0..).zip(&epoch.leaves) {
-                for (context, stream) in (0..).zip(streams.iter().flatten()) {
-                    if let Some(stream) = stream {
-                        let replay = stream.replay.clone();
-                        states.push(StreamState { epoch: epoch.number, leaf, context, replay });
-                    }
-                }
-            }
-        }
-        states
+        let of_epoch = |open: &OpenEpoch| {
+            let epoch = open.epoch.number;
+            let state = |(leaf, context, stream): (u32, u32, &Stream)| StreamState {
+                epoch,
+                leaf,
+                context,
+                replay: stream.replay.clone(),
+            };
+            open.streams().map(state).collect::<Vec<_>>()
+        };
+        self.epochs.iter().flat_map(of_epoch).collect()
     }
 
-    fn open(
+    fn open_counted(
         &mut self,
         frame: &mut [u8],
         metadata: &[u8],
         now: Now,
     ) -> Result<Opened, ReceiveError> {
+        let result = self.check_lengths(frame, metadata).and_then(|peeked| {
+            let (head, sealed) = frame.split_at_mut_checked(peeked.length).unwrap_or_default();
+            self.unseal(peeked.header, head, sealed, metadata, now)
+        });
+        self.count(&result);
+        result
+    }
+
+    fn count(&mut self, result: &Result<Opened, ReceiveError>) {
+        match result {
+            Ok(_) => self.stats.opened += 1,
+            Err(error) => {
+                self.stats.count(error);
+                if let ReceiveError::FutureEpoch { epoch } = error {
+                    self.epochs.board().report_missing(*epoch);
+                }
+            }
+        }
+    }
+
+    fn check_lengths(&self, frame: &[u8], metadata: &[u8]) -> Result<Peeked, ReceiveError> {
         if metadata.len() > MAX_METADATA_LENGTH {
             let found = metadata.len();
             return Err(ReceiveError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
         }
-        let tag_length = self.crypto.suite.tag_length();
-        let Located { epoch, parts, header, body } =
-            locate(&mut self.window, &self.limits, tag_length, frame, now)?;
-        let context = parts.context as usize;
-        let Some((head, sealed)) = frame.split_at_mut_checked(body.start) else {
-            return Err(ReceiveError::TooShort { expected: tag_length, found: 0 });
-        };
-        self.aad.clear();
-        self.aad.extend_from_slice(head);
-        self.aad.extend_from_slice(metadata);
+        if frame.len() > self.limits.frame_length {
+            let limit = self.limits.frame_length;
+            return Err(ReceiveError::TooLong { limit, found: frame.len() });
+        }
+        let peeked = header::peek(frame)?;
+        let found = frame.len().saturating_sub(peeked.length);
+        let expected = self.crypto.suite.tag_length();
+        if found < expected {
+            return Err(ReceiveError::TooShort { expected, found });
+        }
+        Ok(peeked)
+    }
 
-        let streams = epoch.leaves.get_mut(parts.leaf as usize).and_then(Option::as_mut);
-        let Some(streams) = streams else {
-            return Err(ReceiveError::BlankLeaf { leaf: parts.leaf });
-        };
-        let length = if let Some(Some(stream)) = streams.get_mut(context) {
-            let length = open_sealed(&stream.key, header.ctr, &self.aad, sealed)?;
-            match stream.replay.record(header.ctr) {
-                Freshness::Fresh => length,
-                Freshness::Duplicate => return Err(ReceiveError::Duplicate { ctr: header.ctr }),
-                Freshness::TooOld => return Err(ReceiveError::Replayed { ctr: header.ctr }),
+    /// Opens `sealed`, which stood behind the header's bytes `head`.
+    fn unseal(
+        &mut self,
+        header: Header,
+        head: &[u8],
+        sealed: &mut [u8],
+        metadata: &[u8],
+        now: Now,
+    ) -> Result<Opened, ReceiveError> {
+        let aad = join_aad(&mut self.aad, head, metadata);
+        let Located { open, parts, header } =
+            locate(&mut self.epochs, &self.limits, self.share, header, now)?;
+        let length = match open.stream(parts.leaf, parts.context) {
+            Some(stream) => {
+                let length = open_sealed(&stream.key, header.ctr, aad, sealed)?;
+                match stream.replay.record(header.ctr) {
+                    Freshness::Fresh => length,
+                    Freshness::Duplicate => {
+                        return Err(ReceiveError::Duplicate { ctr: header.ctr });
+                    }
+                    Freshness::TooOld => return Err(ReceiveError::Replayed { ctr: header.ctr }),
+                }
             }
-        } else {
-            let key = epoch.secret.frame_key(header.kid)?;
-            let length = open_sealed(&key, header.ctr, &self.aad, sealed)?;
-            let mut replay = ReplayWindow::new();
-            replay.record(header.ctr);
-            if streams.len() <= context {
-                streams.resize_with(context + 1, || None);
+            None => {
+                let key = open.epoch.secret.frame_key(header.kid)?;
+                let length = open_sealed(&key, header.ctr, aad, sealed)?;
+                let mut replay = ReplayWindow::new();
+                replay.record(header.ctr);
+                open.keep(parts.leaf, parts.context, Stream { key, replay });
+                length
             }
-            if let Some(slot) = streams.get_mut(context) {
-                *slot = Some(Box::new(Stream { key, replay }));
-            }
-            length
         };
         Ok(Opened {
-            plain: body.start..body.start + length,
+            plain: head.len()..head.len() + length,
             sender: SenderInfo {
                 leaf: parts.leaf,
-                epoch: epoch.number,
+                epoch: open.epoch.number,
                 context: parts.context as u32,
                 ctr: header.ctr,
             },
@@ -328,47 +387,39 @@ impl core::fmt::Debug for Receiver {
 
 /// All the checks that need no key.
 fn locate<'a>(
-    window: &'a mut EpochWindow,
+    epochs: &'a mut OpenEpochs,
     limits: &ReceiveLimits,
-    tag_length: usize,
-    frame: &[u8],
+    share: Share,
+    header: Header,
     now: Now,
 ) -> Result<Located<'a>, ReceiveError> {
-    if frame.len() > limits.frame_length {
-        return Err(ReceiveError::TooLong { limit: limits.frame_length, found: frame.len() });
-    }
-    let peeked = header::peek(frame)?;
-    let found = frame.len().saturating_sub(peeked.length);
-    if found < tag_length {
-        return Err(ReceiveError::TooShort { expected: tag_length, found });
-    }
-    let parts = window.layout.split(peeked.header.kid);
-    let epoch = match window.select(parts.epoch_low) {
-        Selected::Kept(epoch) => epoch,
-        Selected::Future { epoch } => return Err(ReceiveError::FutureEpoch { epoch }),
-        Selected::Expired { epoch } => return Err(ReceiveError::ExpiredEpoch { epoch }),
-        Selected::BeforeJoin { epoch } => return Err(ReceiveError::BeforeJoin { epoch }),
-        Selected::Nothing => return Err(ReceiveError::NoEpoch),
-    };
-    if parts.leaf == epoch.own_leaf {
+    let parts = epochs.layout().split(header.kid);
+    let open = epochs.select(parts.epoch_low)?;
+    if parts.leaf == open.epoch.own_leaf {
         return Err(ReceiveError::OwnKid);
     }
-    if !matches!(epoch.leaves.get(parts.leaf as usize), Some(Some(_))) {
+    if !open.epoch.live.contains(parts.leaf) {
         return Err(ReceiveError::BlankLeaf { leaf: parts.leaf });
     }
     if parts.context >= u64::from(limits.contexts) {
         let (context, limit) = (parts.context, limits.contexts);
         return Err(ReceiveError::ContextNotAllowed { context, limit });
     }
-    let limit = limits.highest_counter(epoch.age(now));
-    if peeked.header.ctr > limit {
-        return Err(ReceiveError::CounterTooFarAhead { ctr: peeked.header.ctr, limit });
+    if !share.takes(parts.leaf) {
+        return Err(ReceiveError::OtherReceiver { leaf: parts.leaf });
     }
-    Ok(Located { epoch, parts, header: peeked.header, body: peeked.length..frame.len() })
+    if header.ctr > open.allowed_ctr {
+        open.allowed_ctr = limits.highest_counter(open.epoch.age(now));
+        if header.ctr > open.allowed_ctr {
+            let limit = open.allowed_ctr;
+            return Err(ReceiveError::CounterTooFarAhead { ctr: header.ctr, limit });
+        }
+    }
+    Ok(Located { open, parts, header })
 }
 
 fn open_sealed(
-    key: &crate::key_derivation::FrameKey,
+    key: &FrameKey,
     ctr: u64,
     aad: &[u8],
     sealed: &mut [u8],

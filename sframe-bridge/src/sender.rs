@@ -33,6 +33,26 @@ impl Default for CounterLimits {
     }
 }
 
+/// A frame of a batch, and what became of it.
+#[derive(Debug)]
+pub struct OutgoingFrame<'a> {
+    /// The plaintext with [`HEADROOM`] before it and the tag's length behind it.
+    pub buffer: &'a mut [u8],
+    /// Where the plaintext stands.
+    pub plain: Range<usize>,
+    /// What is authenticated but not sent.
+    pub metadata: &'a [u8],
+    /// Where the ciphertext stands, once the batch has been protected.
+    pub sealed: Result<Range<usize>, SendError>,
+}
+
+impl<'a> OutgoingFrame<'a> {
+    /// A frame that has not been protected yet.
+    pub fn new(buffer: &'a mut [u8], plain: Range<usize>, metadata: &'a [u8]) -> Self {
+        Self { buffer, plain, metadata, sealed: Err(SendError::NoKey) }
+    }
+}
+
 /// A key to send with, on its way to a sender.
 pub(crate) struct SendKey {
     pub(crate) key: FrameKey,
@@ -137,6 +157,15 @@ impl Sender {
         metadata: &[u8],
     ) -> Result<Range<usize>, SendError> {
         self.follow();
+        self.protect_followed(buffer, plain, metadata)
+    }
+
+    fn protect_followed(
+        &mut self,
+        buffer: &mut [u8],
+        plain: Range<usize>,
+        metadata: &[u8],
+    ) -> Result<Range<usize>, SendError> {
         let length = buffer.len();
         if plain.start > plain.end || plain.end > length {
             return Err(SendError::RangeOutside { length });
@@ -148,15 +177,29 @@ impl Sender {
         if tailroom < self.tag_length {
             return Err(SendError::NoTailroom { expected: self.tag_length, found: tailroom });
         }
-        let header = self.reserve(metadata)?;
-        let header = header.as_bytes();
-        let start = plain.start - header.len();
-        let end = plain.end + self.tag_length;
         let outside = SendError::RangeOutside { length };
-        buffer.get_mut(start..plain.start).ok_or(outside)?.copy_from_slice(header);
-        let sealed = buffer.get_mut(plain.start..end).ok_or(outside)?;
-        self.seal(sealed)?;
-        Ok(start..end)
+        let header = self.reserve(metadata)?;
+        let (before, rest) = buffer.split_at_mut_checked(plain.start).ok_or(outside)?;
+        let sealed = rest.get_mut(..plain.len() + self.tag_length).ok_or(outside)?;
+        let room = before.last_chunk_mut::<HEADROOM>().ok_or(outside)?;
+        let length = header.write_to_end(room);
+        let start = plain.start - length;
+        let head = room.get(HEADROOM - length..).ok_or(outside)?;
+        self.seal(header.ctr, head, metadata, sealed)?;
+        Ok(start..plain.end + self.tag_length)
+    }
+
+    /// Protects many frames, each as [`protect_in_place`](Self::protect_in_place) does, all under
+    /// one key, and leaves in each where its ciphertext stands. Returns how many were protected.
+    pub fn protect_batch(&mut self, frames: &mut [OutgoingFrame<'_>]) -> usize {
+        self.follow();
+        let mut protected = 0;
+        for outgoing in frames {
+            let OutgoingFrame { buffer, plain, metadata, sealed } = outgoing;
+            *sealed = self.protect_followed(buffer, plain.clone(), metadata);
+            protected += usize::from(sealed.is_ok());
+        }
+        protected
     }
 
     /// Protects a frame and appends the SFrame ciphertext to `out`. Returns where it stands.
@@ -173,14 +216,16 @@ impl Sender {
     ) -> Result<Range<usize>, SendError> {
         self.follow();
         let header = self.reserve(metadata)?;
+        let encoded = header.encode();
+        let head = encoded.as_bytes();
         let start = out.len();
-        out.reserve(header.as_bytes().len() + plain.len() + self.tag_length);
-        out.extend_from_slice(header.as_bytes());
+        out.reserve(head.len() + plain.len() + self.tag_length);
+        out.extend_from_slice(head);
         let body = out.len();
         out.extend_from_slice(plain);
         out.resize(out.len() + self.tag_length, 0);
         let sealed = out.get_mut(body..).unwrap_or_default();
-        if let Err(error) = self.seal(sealed) {
+        if let Err(error) = self.seal(header.ctr, head, metadata, sealed) {
             out.truncate(start);
             return Err(error);
         }
@@ -202,11 +247,15 @@ impl Sender {
     /// Takes the key that waits, and lets go of the old one. Every protecting call does so by
     /// itself; a sender that is silent for long calls this at each
     /// [`Event::SwitchSend`](crate::Event::SwitchSend), so that no old key stays in memory.
+    #[inline]
     pub fn follow(&mut self) {
-        let generation = self.slot.generation.load(Ordering::Acquire);
-        if generation == self.seen {
-            return;
+        if self.slot.generation.load(Ordering::Acquire) != self.seen {
+            self.take_waiting();
         }
+    }
+
+    #[cold]
+    fn take_waiting(&mut self) {
         let mut place = self.slot.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         self.seen = self.slot.generation.load(Ordering::Acquire);
         self.active = match core::mem::replace(&mut *place, Waiting::Nothing) {
@@ -241,7 +290,8 @@ impl Sender {
 
     /// Takes the next counter out of circulation, before any cipher runs: whatever happens then,
     /// it is never used again.
-    fn reserve(&mut self, metadata: &[u8]) -> Result<crate::header::EncodedHeader, SendError> {
+    #[inline]
+    fn reserve(&mut self, metadata: &[u8]) -> Result<Header, SendError> {
         if metadata.len() > MAX_METADATA_LENGTH {
             let found = metadata.len();
             return Err(SendError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
@@ -256,20 +306,35 @@ impl Sender {
             active.asked_for_commit = true;
             self.slot.low.store(true, Ordering::Relaxed);
         }
-        let header = Header { kid: active.kid, ctr }.encode();
-        self.aad.clear();
-        self.aad.extend_from_slice(header.as_bytes());
-        self.aad.extend_from_slice(metadata);
-        Ok(header)
+        Ok(Header { kid: active.kid, ctr })
     }
 
-    /// Seals under the counter that was reserved last, with the AAD prepared for it.
-    fn seal(&self, in_out: &mut [u8]) -> Result<(), SendError> {
+    /// Seals under a reserved counter; `head` is the frame's encoded header.
+    #[inline]
+    fn seal(
+        &mut self,
+        ctr: u64,
+        head: &[u8],
+        metadata: &[u8],
+        in_out: &mut [u8],
+    ) -> Result<(), SendError> {
         let active = self.active.as_ref().ok_or(SendError::NoKey)?;
-        let ctr = active.next.checked_sub(1).ok_or(SendError::NoKey)?;
-        active.key.seal_with_counter_of_callers_choice(ctr, &self.aad, in_out)?;
+        let aad = join_aad(&mut self.aad, head, metadata);
+        active.key.seal_with_counter_of_callers_choice(ctr, aad, in_out)?;
         Ok(())
     }
+}
+
+/// `head || metadata` (RFC 9605 section 4.4.3), in `room` unless the header stands alone.
+#[inline]
+pub(crate) fn join_aad<'a>(room: &'a mut Vec<u8>, head: &'a [u8], metadata: &[u8]) -> &'a [u8] {
+    if metadata.is_empty() {
+        return head;
+    }
+    room.clear();
+    room.extend_from_slice(head);
+    room.extend_from_slice(metadata);
+    room
 }
 
 impl fmt::Debug for Sender {

@@ -8,7 +8,10 @@
 )]
 
 use sframe_bridge::crypto;
-use sframe_bridge::{BaseKey, CallKeys, CallKeysConfig, CipherSuite, Epoch, Now, TrackId, vp8};
+use sframe_bridge::{
+    BaseKey, CallKeys, CallKeysConfig, CipherSuite, Epoch, HEADROOM, IncomingFrame, Now,
+    OutgoingFrame, TrackId, vp8,
+};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -44,13 +47,8 @@ fn allocations(work: impl FnOnce()) -> u64 {
 
 #[test]
 fn protecting_and_opening_in_place_allocate_nothing() {
-    for provider in [
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ] {
-        for suite in [CipherSuite::Aes128GcmSha256_128, CipherSuite::Aes256GcmSha512_128] {
+    for provider in crypto::PROVIDERS {
+        for suite in CipherSuite::ALL {
             let config = CallKeysConfig::new(provider.suite(suite).unwrap());
             let mut alice = CallKeys::new(config);
             let mut bob = CallKeys::new(config);
@@ -59,11 +57,12 @@ fn protecting_and_opening_in_place_allocate_nothing() {
             alice.install_epoch(Epoch::new(1, secret(), 0, vec![0, 1]), now).unwrap();
             bob.install_epoch(Epoch::new(1, secret(), 1, vec![0, 1]), now).unwrap();
             let mut sender = alice.sender(TrackId(1)).unwrap();
-            let mut buffer = vec![0; 17 + 1_200 + 16];
-            let mut round = |expect_none: bool| {
+            // Longer and shorter than the length at which a backend may hand over to another.
+            let mut buffer = vec![0; 17 + 5_000 + 16];
+            let mut round = |size: usize, expect_none: bool| {
                 let mut range = 0..0;
                 let sent = allocations(|| {
-                    range = vp8::protect_in_place(&mut sender, &mut buffer, 17..1_217).unwrap();
+                    range = vp8::protect_in_place(&mut sender, &mut buffer, 17..17 + size).unwrap();
                 });
                 let early = allocations(|| {
                     let mut short = [0x1A, 0, 0, 0];
@@ -73,17 +72,55 @@ fn protecting_and_opening_in_place_allocate_nothing() {
                 let opened = allocations(|| {
                     let frame = &mut buffer[range];
                     let opened = vp8::unprotect_in_place(bob.receiver(), frame, now).unwrap();
-                    assert_eq!(opened.plain.len(), 1_200);
+                    assert_eq!(opened.plain.len(), size);
                 });
                 if expect_none {
                     assert_eq!((sent, early, opened), (0, 0, 0), "{} {suite:?}", provider.name);
                 }
             };
-            round(false);
+            round(80, false);
             for _ in 0..100 {
-                round(true);
+                round(80, true);
+                round(5_000, true);
             }
         }
+    }
+}
+
+#[test]
+fn a_batch_allocates_nothing() {
+    let config = CallKeysConfig::new(
+        crypto::default_provider().suite(CipherSuite::Aes128GcmSha256_128).unwrap(),
+    );
+    let now = Now::from_millis(0);
+    let install = |leaf| {
+        let mut keys = CallKeys::new(config);
+        let epoch = Epoch::new(1, BaseKey::new(vec![1; 16]), leaf, vec![0, 1]);
+        keys.install_epoch(epoch, now).unwrap();
+        keys
+    };
+    let mut alice = install(0);
+    let mut bob = install(1);
+    let mut sender = alice.sender(TrackId(1)).unwrap();
+    let mut buffers = [[7_u8; 17 + 200 + 16]; 8];
+    for round in 0..3 {
+        let mut ranges = [const { 0..0 }; 8];
+        let sent = allocations(|| {
+            let mut batch = buffers
+                .each_mut()
+                .map(|buffer| OutgoingFrame::new(buffer, HEADROOM..HEADROOM + 200, b"metadata"));
+            assert_eq!(sender.protect_batch(&mut batch), 8);
+            ranges = batch.map(|frame| frame.sealed.unwrap());
+        });
+        let opened = allocations(|| {
+            let mut frames = buffers.iter_mut().zip(&ranges);
+            let mut batch = core::array::from_fn::<_, 8, _>(|_| {
+                let (buffer, range) = frames.next().unwrap();
+                IncomingFrame::new(&mut buffer[range.clone()], b"metadata")
+            });
+            assert_eq!(bob.receiver().unprotect_batch(&mut batch, now), 8);
+        });
+        assert!(round == 0 || (sent, opened) == (0, 0), "{sent} and {opened} in round {round}");
     }
 }
 

@@ -31,13 +31,8 @@ fn load(name: &str) -> Option<Value> {
     }
 }
 
-fn providers() -> Vec<&'static FrameProvider> {
-    vec![
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ]
+fn providers() -> &'static [&'static FrameProvider] {
+    crypto::PROVIDERS
 }
 
 fn bytes(case: &Value, field: &str) -> Vec<u8> {

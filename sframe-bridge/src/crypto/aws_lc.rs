@@ -1,8 +1,8 @@
 //! The backend on `aws-lc-rs`.
 
 use super::{
-    Aead, BackendError, FrameCipher, FrameProvider, Kdf, NONCE_LENGTH, Prk, SuiteCrypto,
-    Unauthentic, ctr_hmac_lengths, ctr_initial_block,
+    Aead, BackendError, FrameCipher, FrameProvider, GCM_TAG_LENGTH, Kdf, NONCE_LENGTH, Prk,
+    SuiteCrypto, Unauthentic, ctr_hmac_lengths, ctr_initial_block,
 };
 use crate::suite::CipherSuite;
 use aws_lc_rs::aead::{self, LessSafeKey, Nonce, UnboundKey};
@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 /// The backend on `aws-lc-rs`, all suites.
 pub static AWS_LC_RS: FrameProvider = FrameProvider { name: "aws-lc-rs", suites: &SUITES };
 
-static SUITES: [SuiteCrypto; 8] = [
+pub(super) static SUITES: [SuiteCrypto; 8] = [
     ctr(
         CipherSuite::Aes128CtrHmacSha256_80,
         &SHA256,
@@ -29,16 +29,8 @@ static SUITES: [SuiteCrypto; 8] = [
         &SHA256,
         &CtrHmac(CipherSuite::Aes128CtrHmacSha256_32),
     ),
-    SuiteCrypto {
-        suite: CipherSuite::Aes128GcmSha256_128,
-        kdf: &SHA256,
-        aead: &Gcm(&aead::AES_128_GCM),
-    },
-    SuiteCrypto {
-        suite: CipherSuite::Aes256GcmSha512_128,
-        kdf: &SHA512,
-        aead: &Gcm(&aead::AES_256_GCM),
-    },
+    SuiteCrypto { suite: CipherSuite::Aes128GcmSha256_128, kdf: &SHA256, aead: &AES_128_GCM },
+    SuiteCrypto { suite: CipherSuite::Aes256GcmSha512_128, kdf: &SHA512, aead: &AES_256_GCM },
     ctr(
         CipherSuite::Aes256CtrHmacSha512_80,
         &SHA512,
@@ -90,18 +82,25 @@ impl Kdf for Hkdf {
     }
 }
 
-struct Gcm(&'static aead::Algorithm);
+pub(super) struct Gcm(&'static aead::Algorithm);
 
-impl Aead for Gcm {
-    fn cipher(&self, key: &[u8]) -> Result<Box<dyn FrameCipher>, BackendError> {
+pub(super) static AES_128_GCM: Gcm = Gcm(&aead::AES_128_GCM);
+pub(super) static AES_256_GCM: Gcm = Gcm(&aead::AES_256_GCM);
+
+impl Gcm {
+    pub(super) fn expand(&self, key: &[u8]) -> Result<GcmCipher, BackendError> {
         let key = UnboundKey::new(self.0, key).map_err(|_| BackendError)?;
-        Ok(Box::new(GcmCipher(LessSafeKey::new(key))))
+        Ok(GcmCipher(LessSafeKey::new(key)))
     }
 }
 
-struct GcmCipher(LessSafeKey);
+impl Aead for Gcm {
+    fn cipher(&self, key: &[u8]) -> Result<Box<dyn FrameCipher>, BackendError> {
+        Ok(Box::new(self.expand(key)?))
+    }
+}
 
-const GCM_TAG_LENGTH: usize = 16;
+pub(super) struct GcmCipher(LessSafeKey);
 
 impl FrameCipher for GcmCipher {
     fn seal_in_place(

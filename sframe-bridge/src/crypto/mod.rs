@@ -11,16 +11,22 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc;
+#[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+mod by_size;
 #[cfg(feature = "rust-crypto")]
 mod rust_crypto;
-
 #[cfg(feature = "aws-lc-rs")]
 pub use aws_lc::AWS_LC_RS;
+#[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+pub use by_size::{AWS_LC_RS_AND_RING, RING_UP_TO};
 #[cfg(feature = "rust-crypto")]
 pub use rust_crypto::RUST_CRYPTO;
 
 /// `AEAD.Nn` of every SFrame suite.
 pub const NONCE_LENGTH: usize = 12;
+
+/// `AEAD.Nt` of the AES-GCM suites.
+const GCM_TAG_LENGTH: usize = 16;
 
 /// A backend: its name and the suites it offers.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +44,29 @@ impl FrameProvider {
     }
 }
 
-/// The fast native backend where it is compiled in, otherwise the pure Rust one.
-#[cfg(feature = "aws-lc-rs")]
+/// Every backend that is compiled in, the fastest first.
+pub static PROVIDERS: &[&FrameProvider] = &[
+    #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+    &AWS_LC_RS_AND_RING,
+    #[cfg(feature = "aws-lc-rs")]
+    &AWS_LC_RS,
+    #[cfg(feature = "rust-crypto")]
+    &RUST_CRYPTO,
+];
+
+/// The fastest backend that is compiled in; the pure Rust one is the last choice.
+#[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
+pub fn default_provider() -> &'static FrameProvider {
+    &AWS_LC_RS_AND_RING
+}
+
+/// The fastest backend that is compiled in; the pure Rust one is the last choice.
+#[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
 pub fn default_provider() -> &'static FrameProvider {
     &AWS_LC_RS
 }
 
-/// The fast native backend where it is compiled in, otherwise the pure Rust one.
+/// The fastest backend that is compiled in; the pure Rust one is the last choice.
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
 pub fn default_provider() -> &'static FrameProvider {
     &RUST_CRYPTO

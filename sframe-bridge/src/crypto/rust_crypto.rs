@@ -1,8 +1,8 @@
 //! The backend in pure Rust, which also runs in a browser.
 
 use super::{
-    Aead, BackendError, FrameCipher, FrameProvider, Kdf, NONCE_LENGTH, Prk, SuiteCrypto,
-    Unauthentic, ctr_hmac_lengths, ctr_initial_block,
+    Aead, BackendError, FrameCipher, FrameProvider, GCM_TAG_LENGTH, Kdf, NONCE_LENGTH, Prk,
+    SuiteCrypto, Unauthentic, ctr_hmac_lengths, ctr_initial_block,
 };
 use crate::suite::CipherSuite;
 use aes::{Aes128, Aes256};
@@ -112,8 +112,6 @@ macro_rules! gcm {
         }
     };
 }
-
-const GCM_TAG_LENGTH: usize = 16;
 
 gcm!(Aes128Gcm);
 gcm!(Aes256Gcm);

@@ -174,6 +174,38 @@ fn a_forged_first_frame_leaves_no_trace() {
     keys.receiver().unprotect_in_place(&mut forged, b"", at(200)).unwrap();
 }
 
+/// A flood of forged frames under every kind of KID: nothing is kept for any of them, and the
+/// receiver goes on as before.
+#[test]
+fn a_flood_of_forged_kids_leaves_no_trace() {
+    use rand::{Rng as _, RngExt as _, SeedableRng as _};
+    let seed = 0x5EED_F00D;
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    let live: Vec<u32> = (0..1_000).collect();
+    let mut keys = member(20, 0, &live);
+    for round in 0..50_000_u32 {
+        // Half of them pass every check before the cipher.
+        let kid = if round % 2 == 0 {
+            let layout = sframe_bridge::KidLayout::DEFAULT;
+            layout.compose(rng.random_range(0..64), rng.random_range(1..1_000), 20).unwrap()
+        } else {
+            Kid(rng.next_u64() >> rng.random_range(0..64))
+        };
+        let ctr = rng.next_u64() >> rng.random_range(0..64);
+        let mut forged = Header { kid, ctr }.encode().as_bytes().to_vec();
+        forged.resize(forged.len() + 20, round as u8);
+        let result = keys.receiver().unprotect_in_place(&mut forged, b"", at(0));
+        assert!(result.is_err(), "seed {seed:#x}, round {round}");
+    }
+    assert_eq!(keys.receiver().streams(), [], "seed {seed:#x}");
+    let stats = *keys.receiver().stats();
+    assert_eq!(stats.opened, 0);
+    assert!(stats.unauthentic > 5_000, "{stats:?}");
+    let mut honest = frame(20, 999, 63, 0, b"x");
+    keys.receiver().unprotect_in_place(&mut honest, b"", at(0)).unwrap();
+    assert_eq!(keys.receiver().streams().len(), 1);
+}
+
 #[test]
 fn misuse_of_the_sender_burns_nothing() {
     let mut keys = member(20, 0, &[0, 1]);

@@ -8,13 +8,8 @@ use sframe_bridge::{
 
 pub(crate) const SUITE: CipherSuite = CipherSuite::Aes128GcmSha256_128;
 
-pub(crate) fn providers() -> Vec<&'static FrameProvider> {
-    vec![
-        #[cfg(feature = "aws-lc-rs")]
-        &crypto::AWS_LC_RS,
-        #[cfg(feature = "rust-crypto")]
-        &crypto::RUST_CRYPTO,
-    ]
+pub(crate) fn providers() -> &'static [&'static FrameProvider] {
+    crypto::PROVIDERS
 }
 
 pub(crate) fn config() -> CallKeysConfig {

@@ -17,5 +17,7 @@ mod no_reuse;
 mod oracle;
 mod rtp;
 mod send_switch;
+mod sender_keys;
+mod threads;
 mod verification;
 mod waiting;

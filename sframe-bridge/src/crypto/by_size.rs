@@ -1,0 +1,103 @@
+//! The AEADs of two backends behind one key, each for the lengths at which it is faster.
+
+use super::aws_lc;
+use super::{
+    Aead, BackendError, FrameCipher, FrameProvider, GCM_TAG_LENGTH, NONCE_LENGTH, SuiteCrypto,
+    Unauthentic,
+};
+use core::hint::black_box;
+use ring::aead::{self, LessSafeKey, Nonce, UnboundKey};
+
+/// `aws-lc-rs` with the AES-GCM of `ring` for frames up to [`RING_UP_TO`] bytes.
+///
+/// Both are chosen at run time by what the processor has, inside one portable binary. The price is
+/// a second key schedule for each stream (about 550 bytes) and a second implementation of AES-GCM
+/// to trust; both are checked against the same vectors and against each other.
+pub static AWS_LC_RS_AND_RING: FrameProvider =
+    FrameProvider { name: "aws-lc-rs+ring", suites: &SUITES };
+
+/// The longest plaintext that `ring` encrypts, in bytes: about an RTP packet. Above,
+/// `aws-lc-rs` is as fast or faster on every processor measured.
+pub const RING_UP_TO: usize = 1_400;
+
+static SUITES: [SuiteCrypto; 8] = {
+    let mut suites = aws_lc::SUITES;
+    suites[3].aead = &GcmBySize { large: &aws_lc::AES_128_GCM, small: &aead::AES_128_GCM };
+    suites[4].aead = &GcmBySize { large: &aws_lc::AES_256_GCM, small: &aead::AES_256_GCM };
+    suites
+};
+
+struct GcmBySize {
+    large: &'static aws_lc::Gcm,
+    small: &'static aead::Algorithm,
+}
+
+impl Aead for GcmBySize {
+    fn cipher(&self, key: &[u8]) -> Result<Box<dyn FrameCipher>, BackendError> {
+        let large = self.large.expand(key)?;
+        let small = ring_key(self.small, key)?;
+        Ok(Box::new(BySize { large, small, algorithm: self.small }))
+    }
+}
+
+fn ring_key(algorithm: &'static aead::Algorithm, key: &[u8]) -> Result<LessSafeKey, BackendError> {
+    UnboundKey::new(algorithm, key).map(LessSafeKey::new).map_err(|_| BackendError)
+}
+
+struct BySize {
+    large: aws_lc::GcmCipher,
+    small: LessSafeKey,
+    algorithm: &'static aead::Algorithm,
+}
+
+impl FrameCipher for BySize {
+    fn seal_in_place(
+        &self,
+        nonce: &[u8; NONCE_LENGTH],
+        aad: &[u8],
+        in_out: &mut [u8],
+    ) -> Result<(), BackendError> {
+        let plain = in_out.len().checked_sub(GCM_TAG_LENGTH).ok_or(BackendError)?;
+        if plain > RING_UP_TO {
+            return self.large.seal_in_place(nonce, aad, in_out);
+        }
+        let (text, tag) = in_out.split_at_mut_checked(plain).ok_or(BackendError)?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let made = self
+            .small
+            .seal_in_place_separate_tag(nonce, aead::Aad::from(aad), text)
+            .map_err(|_| BackendError)?;
+        tag.copy_from_slice(made.as_ref());
+        Ok(())
+    }
+
+    fn open_in_place(
+        &self,
+        nonce: &[u8; NONCE_LENGTH],
+        aad: &[u8],
+        in_out: &mut [u8],
+    ) -> Result<usize, Unauthentic> {
+        if in_out.len() > RING_UP_TO + GCM_TAG_LENGTH {
+            return self.large.open_in_place(nonce, aad, in_out);
+        }
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = self
+            .small
+            .open_in_place(nonce, aead::Aad::from(aad), in_out)
+            .map_err(|_| Unauthentic)?;
+        Ok(plain.len())
+    }
+}
+
+impl Drop for BySize {
+    fn drop(&mut self) {
+        // `ring` leaves a dropped key in memory: the schedule of a key that is no secret takes its
+        // place, and `black_box` keeps the compiler from leaving that out.
+        let zeros = [0; 32];
+        let zeros = zeros.get(..self.algorithm.key_len()).unwrap_or_default();
+        if let Ok(public) = ring_key(self.algorithm, zeros) {
+            self.small = public;
+            black_box(&mut self.small);
+        }
+    }
+}
