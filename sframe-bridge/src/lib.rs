@@ -53,8 +53,8 @@
 //!   derived only for kept epochs, live leaves and allowed contexts.
 //! - Without a key nothing is sent and nothing is shown.
 //!
-//! It does not authenticate the sender inside the group: any member can forge frames as another
-//! one (RFC 9605 section 7.2).
+//! By itself it does not authenticate the sender inside the group: any member can forge frames as
+//! another one (RFC 9605 section 7.2). [`authentication`] adds that, for those who ask for it.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -68,6 +68,7 @@
     )
 )]
 
+pub mod authentication;
 pub mod codec;
 pub mod committer;
 pub mod crypto;

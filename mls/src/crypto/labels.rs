@@ -41,6 +41,36 @@ impl Suite {
         key.verify(&labelled(label, content)?, signature.as_bytes())
     }
 
+    /// `SignWithLabel` for the application, whose labels stand apart from those of MLS: none of those begins like
+    /// "Application " and `label`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Suite::sign_with_label`].
+    pub fn sign_for_application(
+        &self,
+        key: &dyn SigningKey,
+        label: &str,
+        content: &[u8],
+    ) -> Result<Signature, CryptoError> {
+        self.sign_with_label(key, &application_label(label), content)
+    }
+
+    /// Checks a signature of [`Suite::sign_for_application`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Suite::verify_with_label`].
+    pub fn verify_for_application(
+        &self,
+        key: &dyn VerifyingKey,
+        label: &str,
+        content: &[u8],
+        signature: &Signature,
+    ) -> Result<(), CryptoError> {
+        self.verify_with_label(key, &application_label(label), content, signature)
+    }
+
     /// `EncryptWithLabel` (RFC 9420 section 5.1.3).
     ///
     /// # Errors
@@ -177,6 +207,10 @@ impl Suite {
 }
 
 /// `SignContent` and `EncryptContext`: the prefixed label, then the content, each as a vector.
+fn application_label(label: &str) -> String {
+    format!("Application {label}")
+}
+
 fn labelled(label: &str, content: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let label_length = PREFIX.len().saturating_add(label.len());
     let header = VectorLength::of(label_length)?;

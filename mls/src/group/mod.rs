@@ -43,7 +43,7 @@ use crate::{
     error::ExportError,
     schedule::{EpochAuthenticator, Psk},
     validation::GroupInfoViolation,
-    wire::{LeafIndex, PskSource, ReInit},
+    wire::{LeafIndex, PskSource, ReInit, Signature},
 };
 
 use self::{
@@ -192,6 +192,23 @@ impl Group {
     ) -> Result<Secret, ExportError> {
         let secrets = self.secrets.as_ref().ok_or(ExportError::Inactive)?;
         Ok(secrets.epoch.export(label, context, length)?)
+    }
+
+    /// Signs `content` for the application with the signature key of one's own leaf
+    /// ([`Suite::sign_for_application`]). The content should name the group and the epoch: the signature does not.
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal, [`ExportError::Crypto`].
+    pub fn sign_for_application(
+        &self,
+        label: &str,
+        content: &[u8],
+    ) -> Result<Signature, ExportError> {
+        if !self.is_active() {
+            return Err(ExportError::Inactive);
+        }
+        let signer = self.client.identity().signer();
+        Ok(self.suite().sign_for_application(signer, label, content)?)
     }
 
     /// A value that is equal for two members exactly when they agree on the epoch (RFC 9420 section 8.7).

@@ -27,7 +27,7 @@ fn client_with(name: &str, rules: impl GroupRules + 'static) -> Client {
     Client::new(suite, identity, options)
 }
 
-fn client(name: &str) -> Client {
+pub(crate) fn client(name: &str) -> Client {
     client_with(name, CallRules)
 }
 
@@ -37,7 +37,7 @@ fn extensions(parameters: &CallParameters) -> Extensions {
     extensions
 }
 
-fn create(client: &Client, parameters: &CallParameters) -> Group {
+pub(crate) fn create(client: &Client, parameters: &CallParameters) -> Group {
     let required = RequiredCapabilities {
         extension_types: vec![CALL_PARAMETERS],
         ..RequiredCapabilities::default()
@@ -48,13 +48,13 @@ fn create(client: &Client, parameters: &CallParameters) -> Group {
 }
 
 /// One member of a call: its group and its media keys.
-struct Participant {
-    group: Group,
-    keys: CallKeys,
+pub(crate) struct Participant {
+    pub(crate) group: Group,
+    pub(crate) keys: CallKeys,
 }
 
 impl Participant {
-    fn new(group: Group) -> Self {
+    pub(crate) fn new(group: Group) -> Self {
         let mut this = Self { group, keys: CallKeys::new(config()) };
         this.install(None);
         this
@@ -76,7 +76,7 @@ impl Participant {
 }
 
 /// The first of `call` commits; the others follow. Those who join are appended.
-fn commit(call: &mut Vec<Participant>, add: &[&Client], remove: &[usize]) {
+pub(crate) fn commit(call: &mut Vec<Participant>, add: &[&Client], remove: &[usize]) {
     let bundles: Vec<_> =
         add.iter().map(|client| client.key_package(&mut os_rng(), NOW).unwrap()).collect();
     let leaves: Vec<_> = remove.iter().map(|&index| call[index].group.own_leaf()).collect();

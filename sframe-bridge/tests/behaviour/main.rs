@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authentication;
 mod bad_input;
 mod committer;
 mod common;
