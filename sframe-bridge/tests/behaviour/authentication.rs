@@ -17,6 +17,10 @@ fn call() -> Vec<Participant> {
     let group = create(&client("alice"), &CallParameters::default());
     let mut call = vec![Participant::new(group)];
     commit(&mut call, &[&client("bob"), &client("mallory")], &[]);
+    // Everybody has the epoch, so that Alice sends under it.
+    for leaf in [1, 2] {
+        call[0].keys.peer_ready(leaf, 1, at(0));
+    }
     call
 }
 
