@@ -72,6 +72,7 @@ pub mod authentication;
 pub mod codec;
 pub mod committer;
 pub mod crypto;
+pub mod per_packet;
 pub mod sender_keys;
 #[cfg(feature = "sframe-crate")]
 pub mod sframe_crate;

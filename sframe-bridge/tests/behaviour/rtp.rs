@@ -1,8 +1,9 @@
 use crate::common::{at, epoch, member};
 use proptest::prelude::*;
+use sframe_bridge::per_packet::{self, PacketError};
 use sframe_bridge::{
-    Fragmenter, PayloadError, Reassembled, Reassembler, ReassemblyLimits, RtpDescriptor, RtpPacket,
-    TrackId, parse_payload, vp8,
+    Fragmenter, PayloadError, Reassembled, Reassembler, ReassemblyLimits, ReceiveError,
+    RtpDescriptor, RtpPacket, TrackId, parse_payload, vp8,
 };
 
 #[test]
@@ -14,6 +15,40 @@ fn descriptor_bits() {
     assert_eq!(parse_payload(&[]), Err(PayloadError::Empty(0)));
     assert_eq!(parse_payload(&[0b1010_0000, 1]), Err(PayloadError::FragmentedPacket));
     assert!(Fragmenter::new(1).is_err());
+}
+
+/// With T = 1 every packet that arrives opens by itself, in any order.
+#[test]
+fn packets_encrypted_by_themselves_open_as_they_come() {
+    let mut alice = member(1, 0, &[0, 1]);
+    let mut bob = member(1, 1, &[0, 1]);
+    let mut sender = alice.sender(TrackId(1)).unwrap();
+    let parts: Vec<Vec<u8>> = (0..50_u8).map(|n| vec![n; 20 * usize::from(n)]).collect();
+    let mut packets = Vec::new();
+    for part in &parts {
+        let mut packet = Vec::new();
+        per_packet::protect_into(&mut sender, part, &mut packet).unwrap();
+        assert!(packet.len() <= part.len() + per_packet::OVERHEAD);
+        assert_eq!(packet[0], 0b1110_0000);
+        packets.push(packet);
+    }
+    // Every third is lost, the rest comes backwards.
+    for (index, packet) in packets.iter().enumerate().rev().filter(|(index, _)| index % 3 != 0) {
+        let mut packet = packet.clone();
+        let receiver = bob.receiver();
+        let opened = per_packet::unprotect_in_place(receiver, &mut packet, at(0)).unwrap();
+        assert_eq!(packet[opened.plain], parts[index]);
+        assert_eq!(opened.sender.ctr, index as u64);
+    }
+    let mut open = |payload: &[u8]| {
+        per_packet::unprotect_in_place(bob.receiver(), &mut payload.to_vec(), at(0)).unwrap_err()
+    };
+    assert_eq!(open(&packets[1]), PacketError::Receive(ReceiveError::Duplicate { ctr: 1 }));
+    let mut fragment = packets[0].clone();
+    fragment[0] = 0b1100_0000;
+    assert_eq!(open(&fragment), PacketError::PerFrame);
+    assert_eq!(open(&[0b1110_0000]), PacketError::Payload(PayloadError::Empty(1)));
+    assert_eq!(open(&[0b0110_0000, 1]), PacketError::Payload(PayloadError::FragmentedPacket));
 }
 
 #[derive(Clone)]
