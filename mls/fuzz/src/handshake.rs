@@ -7,7 +7,7 @@ use mls::{
     ExternalJoinOptions, Group, GroupInfoOptions, ProcessError, Processed, PublicProcessed,
     codec::{Decode, Encode},
     crypto::SigningKey,
-    framing::{FramingError, sign},
+    framing::sign,
     wire::{
         AuthenticatedContent, Commit, ConfirmationTag, Content, ContentType, FramedContent,
         GroupId, LeafIndex, MlsMessage, MlsMessageBody, PrivateMessageContent, Proposal,
@@ -94,7 +94,7 @@ fn attack(
         }
         2 | 3 => honest_commit(input, world, members),
         4 => listed_commit(input, world, members, references),
-        5 => external_commit(input, world, members),
+        5 => external_commit(input, world, members, references),
         6 => private_message(input, world, members),
         _ => {
             // A genuine message with a few bytes altered and nothing signed again.
@@ -140,15 +140,7 @@ fn listed_commit(
 ) {
     let mut proposals: Vec<ProposalOrRef> = Vec::new();
     for _ in 0..input.pick(5) {
-        let listed = match input.pick(3) {
-            0 => ProposalOrRef::Proposal(proposal(input, world)),
-            1 => ProposalOrRef::Reference(ProposalRef(input.bytes(32))),
-            _ => match references {
-                [] => continue,
-                some => ProposalOrRef::Reference(input.choose(some).clone()),
-            },
-        };
-        proposals.push(listed);
+        proposals.push(listed(input, world, references));
     }
     let path = match input.one_in(4) {
         true => None,
@@ -162,7 +154,23 @@ fn listed_commit(
     send_commit(world, commit, Sender::Member(ATTACKER), 1, members);
 }
 
-fn external_commit(input: &mut Input<'_>, world: &mut World, members: bool) {
+/// An entry of a commit: by value, by reference to something received, or by reference to nothing.
+fn listed(input: &mut Input<'_>, world: &World, references: &[ProposalRef]) -> ProposalOrRef {
+    match input.pick(4) {
+        0 | 1 if !references.is_empty() => {
+            ProposalOrRef::Reference(input.choose(references).clone())
+        }
+        3 => ProposalOrRef::Reference(ProposalRef(input.bytes(32))),
+        _ => ProposalOrRef::Proposal(proposal(input, world)),
+    }
+}
+
+fn external_commit(
+    input: &mut Input<'_>,
+    world: &mut World,
+    members: bool,
+    references: &[ProposalRef],
+) {
     // Somebody from outside, or a member that comes back.
     let outsider = input.pick(5);
     let resync = outsider == 4;
@@ -175,7 +183,7 @@ fn external_commit(input: &mut Input<'_>, world: &mut World, members: bool) {
     let mut commit = commit_in(joined.expect("the group is open").commit());
     for _ in 0..input.pick(3) {
         let place = input.pick(commit.proposals.len() + 1);
-        commit.proposals.insert(place, ProposalOrRef::Proposal(proposal(input, world)));
+        commit.proposals.insert(place, listed(input, world, references));
     }
     let place = if resync { LeafIndex(2) } else { LeafIndex(3) };
     let commit = alter_commit(input, world, commit, &*person.signer, place);
@@ -330,7 +338,7 @@ fn agree(
         (Ok(_), Err(error)) => assert!(
             matches!(
                 error,
-                ProcessError::Framing(FramingError::MembershipTagMismatch)
+                ProcessError::MembershipTag
                     | ProcessError::PskUnknown(_)
                     | ProcessError::PathSecret(_)
                     | ProcessError::ExternalInit

@@ -5,15 +5,15 @@
 //! message but a recipe: a member as the attacker builds a message by it, alters it, and then signs and tags it again,
 //! so that the altered message gets past the cryptography to the rules behind it.
 
-// The replay of the corpus includes this file as a module, and uses a part of what is public here.
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a target reports by panicking"
+    reason = "a target reports by panicking; the replay of the corpus is a module of this file and uses a part"
 )]
 
 mod forge;

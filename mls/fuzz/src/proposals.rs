@@ -18,7 +18,7 @@ use super::{
 };
 
 pub fn proposal(input: &mut Input<'_>, world: &World) -> Proposal {
-    match input.pick(12) {
+    match input.pick(13) {
         0 | 1 => add(input, world),
         2 | 3 => update(input, world),
         4 | 5 => Proposal::Remove(Remove { removed: leaf(input) }),
@@ -37,6 +37,7 @@ pub fn proposal(input: &mut Input<'_>, world: &World) -> Proposal {
             let kind = if input.one_in(2) { PROPOSAL } else { ProposalType(input.word()) };
             Proposal::Other(kind, input.bytes(40))
         }
+        11 => Proposal::SelfRemove,
         _ => Proposal::from_bytes(&input.bytes(600))
             .unwrap_or(Proposal::Remove(Remove { removed: LeafIndex(5) })),
     }

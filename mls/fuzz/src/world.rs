@@ -52,7 +52,7 @@ impl Person {
         options.psks = Arc::<MemoryPskStore>::clone(store);
         options.max_proposals = 16;
         options.capabilities.extensions.push(EXTENSION);
-        options.capabilities.proposals.push(PROPOSAL);
+        options.capabilities.proposals.extend([PROPOSAL, ProposalType::SELF_REMOVE]);
         let identity = Identity::new(Credential::basic(name), keys);
         Self { client: Client::new(suite(), identity, options), signer }
     }
