@@ -85,7 +85,10 @@ fn product_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn is_product(name: &str) -> bool {
-    name.contains("/src/") && !name.ends_with("/tests.rs") && !name.contains("/tests/")
+    name.contains("/src/")
+        && !name.ends_with("/tests.rs")
+        && !name.contains("/tests/")
+        && !name.contains("/fuzz/")
 }
 
 fn manifest(name: &str) -> BTreeMap<String, toml::Value> {
