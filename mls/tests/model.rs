@@ -49,7 +49,7 @@ fn setting(name: &str, default: u64) -> u64 {
 #[test]
 fn every_schedule_keeps_the_invariants() {
     let first = setting("FRAMELOCK_MODEL_FIRST", 0);
-    let seeds = setting("FRAMELOCK_MODEL_SEEDS", 64);
+    let seeds = setting("FRAMELOCK_MODEL_SEEDS", 200);
     let steps = usize::try_from(setting("FRAMELOCK_MODEL_STEPS", 250)).unwrap();
     let next = AtomicU64::new(first);
     let worker = || {
@@ -63,10 +63,10 @@ fn every_schedule_keeps_the_invariants() {
             match schedule.play() {
                 Ok(played) => tally.add(&played),
                 Err(failure) => {
-                    let smaller = schedule.shrunk();
+                    let (smallest, then) = schedule.shrunk(failure.clone());
                     panic!(
                         "seed {seed}: {failure}\nFRAMELOCK_MODEL_FIRST={seed} FRAMELOCK_MODEL_SEEDS=1\n\
-                         the smallest schedule found that fails: {smaller:#?}"
+                         the smallest schedule found that fails: {smallest:#?}\nwith {then}"
                     );
                 }
             }

@@ -159,23 +159,22 @@ impl Schedule {
         played.map_err(|panic| message(&*panic))
     }
 
-    /// A smaller schedule that fails as well, by leaving steps out.
-    pub(crate) fn shrunk(&self) -> Self {
+    /// A smaller schedule that fails as well, by leaving steps out, and how it fails.
+    pub(crate) fn shrunk(&self, failure: String) -> (Self, String) {
         let hook = panic::take_hook();
         panic::set_hook(Box::new(|_| {}));
-        let mut smallest = self.clone();
-        let mut chunk = smallest.steps.len() / 2;
+        let mut smallest = (self.clone(), failure);
+        let mut chunk = smallest.0.steps.len() / 2;
         let mut attempts = 300;
         while chunk > 0 && attempts > 0 {
             let mut start = 0;
-            while start < smallest.steps.len() && attempts > 0 {
-                let mut candidate = smallest.clone();
+            while start < smallest.0.steps.len() && attempts > 0 {
+                let mut candidate = smallest.0.clone();
                 candidate.steps.drain(start..(start + chunk).min(candidate.steps.len()));
                 attempts -= 1;
-                if candidate.play().is_err() {
-                    smallest = candidate;
-                } else {
-                    start += chunk;
+                match candidate.play() {
+                    Err(failure) => smallest = (candidate, failure),
+                    Ok(_) => start += chunk,
                 }
             }
             chunk /= 2;

@@ -142,8 +142,11 @@ impl World {
     /// that were used before would be unreadable for others.
     pub(crate) fn at_head(&self) -> Vec<usize> {
         let head = self.history.head();
-        let there =
-            |actor: &&Actor| actor.epoch() == Some(head) && actor.position.next == self.log.len();
+        let there = |actor: &&Actor| {
+            actor.epoch() == Some(head)
+                && actor.position.next == self.log.len()
+                && !(self.private && actor.is_forgetful(head))
+        };
         self.actors.iter().filter(there).map(|actor| actor.name).collect()
     }
 
