@@ -4,7 +4,7 @@ use crate::kid::{KidError, KidLayout};
 use crate::suite::{CipherSuite, UnknownSuite};
 use thiserror::Error;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What the media of a call may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +58,9 @@ pub struct CallParameters {
     pub media: MediaPolicy,
     /// Who may change the membership.
     pub membership: MembershipPolicy,
+    /// How many epochs the call has had in groups before this one, 0 in its first: by as many its media epochs run ahead of the
+    /// group's, so that the epochs of a group and of its successor (RFC 9420 section 11.2) have different numbers in KIDs.
+    pub epochs_before: u64,
 }
 
 impl Default for CallParameters {
@@ -75,6 +78,7 @@ impl Default for CallParameters {
                 remove: ChangeRight::AnyMember,
                 moderators: Vec::new(),
             },
+            epochs_before: 0,
         }
     }
 }
@@ -108,7 +112,7 @@ pub enum ParametersError {
     #[error("expected the end of the call parameters, found {0} more bytes")]
     TrailingBytes(usize),
     /// Another format.
-    #[error("expected version 1 of the call parameters, found {0}")]
+    #[error("expected version 2 of the call parameters, found {0}")]
     Version(u8),
     /// A suite that is not known here.
     #[error(transparent)]
@@ -133,7 +137,7 @@ impl CallParameters {
     ///
     /// ```text
     /// uint8 version; uint16 suite; uint8 E; uint8 S;
-    /// uint16 contexts; uint16 frame_rate; uint8 packetization;
+    /// uint16 contexts; uint16 frame_rate; uint8 packetization; uint64 epochs_before;
     /// uint8 add; uint8 remove; uint8 moderator_count; opaque moderator<1..255> ...
     /// ```
     pub fn encode(&self) -> Vec<u8> {
@@ -146,6 +150,7 @@ impl CallParameters {
             Packetization::PerFrame => 0,
             Packetization::PerPacket => 1,
         });
+        out.extend(self.epochs_before.to_be_bytes());
         out.extend([right_code(self.membership.add), right_code(self.membership.remove)]);
         let moderators = self.membership.moderators.iter().take(MAX_MODERATORS);
         out.push(moderators.len() as u8);
@@ -179,6 +184,7 @@ impl CallParameters {
             [1] => Packetization::PerPacket,
             [_] => return Err(ParametersError::Field("packetization")),
         };
+        let epochs_before = u64::from_be_bytes(take(&mut rest)?);
         let add = read_right(&mut rest, "right to add")?;
         let remove = read_right(&mut rest, "right to remove")?;
         let [count] = take(&mut rest)?;
@@ -201,6 +207,7 @@ impl CallParameters {
             layout,
             media: MediaPolicy { contexts, frame_rate, packetization },
             membership: MembershipPolicy { add, remove, moderators },
+            epochs_before,
         };
         parameters.check()?;
         Ok(parameters)

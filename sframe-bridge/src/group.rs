@@ -13,7 +13,8 @@ use mls::{Changes, Group};
 pub const CALL_PARAMETERS: ExtensionType = ExtensionType(CallParameters::EXTENSION_TYPE);
 
 impl Epoch {
-    /// The epoch that a group is in. `changes` are those of the commit that began it; `None` for a
+    /// The epoch that a group is in, numbered through the groups that a call has had
+    /// ([`CallParameters::epochs_before`]). `changes` are those of the commit that began it; `None` for a
     /// group that was just created, joined or restored.
     ///
     /// A restored group's epoch is [`receive_only`](Self::receive_only); one that this member's
@@ -33,7 +34,9 @@ impl Epoch {
             .map_err(|_| EpochError::Export)?;
         let base_key = BaseKey::new(secret.as_bytes().to_vec());
         let live_leaves = group.roster().map(|member| member.leaf.0).collect();
-        let mut epoch = Self::new(group.epoch(), base_key, group.own_leaf().0, live_leaves);
+        let before = CallParameters::of_group(group.context()).map_or(0, |call| call.epochs_before);
+        let number = before.saturating_add(group.epoch());
+        let mut epoch = Self::new(number, base_key, group.own_leaf().0, live_leaves);
         if let Some(changes) = changes {
             epoch.joined = changes.added.iter().map(|member| member.leaf.0).collect();
             epoch.removed = changes.removed.iter().map(|member| member.leaf.0).collect();
@@ -56,12 +59,33 @@ impl CallParameters {
         let extension = context.extensions.find(CALL_PARAMETERS).ok_or(ParametersError::Missing)?;
         Self::decode(extension)
     }
+
+    /// The parameters of the call in the group that takes the place of `group`, when a commit of its present epoch covers the
+    /// ReInit (RFC 9420 section 11.2). They belong into the extensions of the ReInit.
+    ///
+    /// Media keys continue: the members install the epoch that the ReInit begins and then, once they have joined it, the
+    /// successor's first epoch, both by [`Epoch::from_group`] into the same [`CallKeys`](crate::CallKeys).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CallParameters::of_group`].
+    pub fn of_successor(group: &Group) -> Result<Self, ParametersError> {
+        Ok(Self::of_group(group.context())?.continued(group.epoch().saturating_add(1)))
+    }
+
+    /// The parameters of the successor of a group whose last epoch is `last`.
+    fn continued(mut self, last: u64) -> Self {
+        self.epochs_before = self.epochs_before.saturating_add(last);
+        self
+    }
 }
 
 /// The rules of a call, which every member and the delivery service set for its group:
 ///
 /// - A commit leaves the call parameters as they are. (A GroupContextExtensions proposal replaces
 ///   all extensions, RFC 9420 section 12.1.7, so it has to repeat them byte for byte.)
+/// - A ReInit carries the same parameters, with the call's epochs counted on: everything else would let media epochs of two groups
+///   have one number, or change the layout of KIDs under frames that are on their way.
 /// - Nobody is added at a leaf that does not fit in a KID.
 /// - Only those add and remove whom the parameters allow to. Whoever is allowed may propose and
 ///   leave the commit to another member; everybody may propose the removal of themselves.
@@ -80,6 +104,12 @@ impl GroupRules for CallRules {
         let Ok(parameters) = CallParameters::of_group(context.new) else {
             return refuse("call-parameters-missing-or-malformed");
         };
+        if let Some(reinit) = &context.changes.reinit {
+            let continued = parameters.clone().continued(context.new.epoch);
+            if reinit.extensions.find(CALL_PARAMETERS) != Some(&continued.encode()) {
+                return refuse("reinit-does-not-continue-the-call");
+            }
+        }
         let fits = |leaf: u32| leaf < parameters.layout.leaf_count();
         if !context.changes.added.iter().all(|member| fits(member.leaf.0)) {
             return refuse("leaf-too-large-for-kid");

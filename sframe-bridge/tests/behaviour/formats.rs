@@ -96,7 +96,7 @@ proptest! {
     #[test]
     fn parameters_come_back(
         suite in 0_usize..8, epoch_bits in 4_u8..=16, leaf_bits in 1_u8..=24, contexts in 1_u16..=4096,
-        frame_rate in 1_u16.., flags in any::<[bool; 3]>(),
+        frame_rate in 1_u16.., epochs_before in any::<u64>(), flags in any::<[bool; 3]>(),
         moderators in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..10),
     ) {
         let right = |flag| if flag { ChangeRight::Moderators } else { ChangeRight::AnyMember };
@@ -109,6 +109,7 @@ proptest! {
                 packetization: if flags[0] { Packetization::PerPacket } else { Packetization::PerFrame },
             },
             membership: MembershipPolicy { add: right(flags[1]), remove: right(flags[2]), moderators },
+            epochs_before,
         };
         let encoded = parameters.encode();
         prop_assert_eq!(CallParameters::decode(&encoded), Ok(parameters));
@@ -121,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn parsed_parameters_have_one_spelling(bytes in proptest::collection::vec(0_u8..10, 0..20)) {
+    fn parsed_parameters_have_one_spelling(bytes in proptest::collection::vec(0_u8..10, 0..30)) {
         if let Ok(parameters) = CallParameters::decode(&bytes) {
             prop_assert_eq!(parameters.encode(), bytes);
         }

@@ -271,6 +271,41 @@ fn parameters_are_read_from_the_group() {
 }
 
 #[test]
+fn a_commit_that_was_made_before_the_crash_does_not_let_a_restored_member_send() {
+    let alice = client("alice");
+    let bob = client("bob");
+    let mut call = vec![Participant::new(create(&alice, &CallParameters::default()))];
+    commit(&mut call, &[&bob], &[]);
+    let key = SnapshotKey::generate(&mut os_rng());
+    let pending = call[1].group.commit().build(&mut os_rng(), NOW).unwrap();
+    let saved = call[1].group.save(&key, &mut os_rng()).unwrap();
+    let saved_commit = pending.save(&call[1].group, &key, &mut os_rng()).unwrap();
+
+    // The commit wins, Bob enters its epoch and sends; then he dies.
+    call[0].process(pending.commit()).unwrap();
+    let change = call[1].group.confirm(pending).unwrap();
+    call[1].install(Some(&change.changes));
+
+    let group = bob.restore(&saved, &key).unwrap();
+    let pending = group.restore_pending(&saved_commit, &key).unwrap();
+    let mut restored = Participant { group, keys: CallKeys::restored(config()) };
+    let mut sender = restored.keys.sender(TrackId(1)).unwrap();
+    let change = restored.group.confirm(pending).unwrap();
+    restored.install(Some(&change.changes));
+    restored.keys.handle_timeout(at(60_000));
+    assert_eq!(sender.protect_into(b"x", b"", &mut Vec::new()), Err(SendError::NoKey));
+
+    let pending = restored.group.commit().build(&mut os_rng(), NOW).unwrap();
+    call[0].process(pending.commit()).unwrap();
+    let change = restored.group.confirm(pending).unwrap();
+    restored.install(Some(&change.changes));
+    restored.keys.handle_timeout(at(120_000));
+    let mut wire = Vec::new();
+    sender.protect_into(b"x", b"", &mut wire).unwrap();
+    call[0].keys.receiver().unprotect_in_place(&mut wire, b"", at(120_000)).unwrap();
+}
+
+#[test]
 fn a_restored_group_sends_after_its_own_commit_and_not_after_a_replayed_one() {
     let alice = client("alice");
     let bob = client("bob");

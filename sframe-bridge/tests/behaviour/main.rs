@@ -16,6 +16,7 @@ mod formats;
 mod groups;
 mod no_reuse;
 mod oracle;
+mod reinit;
 mod rtp;
 mod send_switch;
 mod sender_keys;
