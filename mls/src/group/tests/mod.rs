@@ -7,6 +7,7 @@ mod support;
 mod bad_bytes;
 mod combined;
 mod custom;
+mod deletion;
 mod external;
 mod hostile;
 mod joined;
