@@ -1,6 +1,7 @@
 //! What the tests of groups share.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
