@@ -109,15 +109,6 @@ impl KeyPackageBundle {
     }
 }
 
-#[cfg(test)]
-impl KeyPackageBundle {
-    /// The init key and the key of the leaf.
-    pub(crate) fn private_keys(&self) -> (HpkePrivateKey, HpkePrivateKey) {
-        let export = |key: &dyn KemPrivateKey| key.export().unwrap();
-        (export(&*self.init_key), export(&*self.leaf_key))
-    }
-}
-
 impl std::fmt::Debug for KeyPackageBundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyPackageBundle")
@@ -205,3 +196,12 @@ impl Client {
 
 /// How far the clocks of two clients may be apart, in seconds.
 const CLOCK_SKEW: u64 = 3600;
+
+#[cfg(test)]
+impl KeyPackageBundle {
+    /// The init key and the key of the leaf.
+    pub(crate) fn private_keys(&self) -> (HpkePrivateKey, HpkePrivateKey) {
+        let export = |key: &dyn KemPrivateKey| key.export().unwrap();
+        (export(&*self.init_key), export(&*self.leaf_key))
+    }
+}
