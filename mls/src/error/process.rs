@@ -119,6 +119,9 @@ impl ProcessError {
     /// that fails with [`Action::Resync`] may have worked for others: to try a later commit of the same epoch
     /// instead would fork the group. A commit that refers to a proposal which has not come here is among the latter; where
     /// the transport may deliver a proposal after the commit that refers to it, the commit is processed again first.
+    ///
+    /// All of this holds for public messages. Whether a private one opens depends on keys, so that a commit which does not
+    /// may be nonsense, or this member may have fallen out of step; the epoch authenticators of others tell which.
     #[must_use]
     pub fn action(&self) -> Action {
         match self {
