@@ -17,7 +17,7 @@ use crate::{
     tree::TreeView,
     validation::GroupInfoViolation,
     wire::{
-        Content, ExtensionType, ExternalInit, ExternalPub, MlsMessage, MlsMessageBody,
+        Content, ExtensionType, Extensions, ExternalInit, ExternalPub, MlsMessage, MlsMessageBody,
         PreSharedKey, Proposal, ProposalOrRef, PskSource, Remove, Sender, UnixTime, WireFormat,
     },
 };
@@ -172,6 +172,7 @@ impl Client {
                 wire_format: WireFormat::PublicMessage,
                 authenticated_data: options.authenticated_data,
                 welcome_tree: false,
+                welcome_extensions: Extensions::new(),
             },
             rng,
         )?;

@@ -17,9 +17,9 @@ use crate::{
         check_requirements,
     },
     wire::{
-        EncryptedGroupSecrets, GroupContext, GroupInfo, GroupSecrets, KeyPackageRef, LeafIndex,
-        MlsMessage, MlsMessageBody, PreSharedKeyId, RequiredCapabilities, ResumptionPskUsage,
-        UnixTime, Welcome,
+        EncryptedGroupSecrets, Extensions, GroupContext, GroupInfo, GroupSecrets, KeyPackageRef,
+        LeafIndex, MlsMessage, MlsMessageBody, PreSharedKeyId, RequiredCapabilities,
+        ResumptionPskUsage, UnixTime, Welcome,
     },
 };
 
@@ -32,6 +32,7 @@ pub struct StagedJoin {
     sender: LeafIndex,
     key_package: KeyPackageRef,
     continues: Option<ResumptionPskUsage>,
+    extensions: Extensions,
 }
 
 impl StagedJoin {
@@ -50,6 +51,13 @@ impl StagedJoin {
     #[must_use]
     pub fn sender(&self) -> Option<Member> {
         self.group.member(self.sender)
+    }
+
+    /// The extensions of the GroupInfo that came with the invitation. Those that are not known are to be ignored (RFC 9420
+    /// section 13.4). The sender of the invitation alone vouches for them.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 
     /// This client's leaf.
@@ -201,6 +209,7 @@ impl Client {
             sender: info.signer,
             key_package: bundle.reference().clone(),
             continues: linked.map(|(_, linked)| linked.usage),
+            extensions: info.extensions,
         })
     }
 

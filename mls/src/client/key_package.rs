@@ -7,9 +7,8 @@ use crate::{
     group::SnapshotKey,
     validation::{KeyPackageViolation, check_key_package},
     wire::{
-        Extensions, GroupId, HpkePublicKey, KeyPackage, KeyPackageRef, KeyPackageTbs, LeafIndex,
-        LeafNode, LeafNodeSource, Lifetime, MlsMessage, MlsMessageBody, ProtocolVersion, Signature,
-        UnixTime,
+        GroupId, HpkePublicKey, KeyPackage, KeyPackageRef, KeyPackageTbs, LeafIndex, LeafNode,
+        LeafNodeSource, Lifetime, MlsMessage, MlsMessageBody, ProtocolVersion, Signature, UnixTime,
     },
 };
 
@@ -136,7 +135,7 @@ impl Client {
             cipher_suite: suite.id,
             init_key: HpkePublicKey::from(init_key.public()),
             leaf_node,
-            extensions: Extensions::new(),
+            extensions: self.options().key_package_extensions.clone(),
             signature: Signature::default(),
         };
         key_package.signature = suite.sign_with_label(

@@ -37,8 +37,10 @@ pub struct ClientOptions {
     /// What the client supports beyond the defaults. The protocol version, the client's suite, its credential type, SelfRemove
     /// and the registered proposal types are put in where they are missing.
     pub capabilities: Capabilities,
-    /// Extensions of the client's leaf node.
+    /// Extensions of the client's leaf node. Their types are listed in the capabilities.
     pub leaf_extensions: Extensions,
+    /// Extensions of the client's key packages. Their types are listed in the capabilities.
+    pub key_package_extensions: Extensions,
     /// How long key packages are valid, in seconds.
     pub lifetime: u64,
     /// The longest lifetime that is accepted of others, in seconds; without one, any. All who validate one group must agree on it.
@@ -76,6 +78,7 @@ impl ClientOptions {
         Self {
             capabilities: Capabilities::default(),
             leaf_extensions: Extensions::new(),
+            key_package_extensions: Extensions::new(),
             lifetime: 90 * 86_400,
             max_lifetime: Some(400 * 86_400),
             validator: Arc::new(validator),
@@ -169,6 +172,12 @@ impl Client {
         let mut capabilities = self.options().capabilities.clone();
         fill(&mut capabilities.versions, ProtocolVersion::MLS10);
         fill(&mut capabilities.cipher_suites, self.suite().id);
+        let options = self.options();
+        for own in options.leaf_extensions.iter().chain(options.key_package_extensions.iter()) {
+            if !own.extension_type.is_default() {
+                fill(&mut capabilities.extensions, own.extension_type);
+            }
+        }
         fill(&mut capabilities.proposals, ProposalType::SELF_REMOVE);
         for custom in &self.options().proposal_types {
             fill(&mut capabilities.proposals, custom.proposal_type);

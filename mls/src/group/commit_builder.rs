@@ -36,6 +36,7 @@ pub struct CommitBuilder<'g> {
     identity: Option<Identity>,
     path: bool,
     welcome_tree: bool,
+    welcome_extensions: Extensions,
     authenticated_data: Vec<u8>,
 }
 
@@ -56,6 +57,7 @@ impl<'g> CommitBuilder<'g> {
             identity: None,
             path: true,
             welcome_tree: true,
+            welcome_extensions: Extensions::new(),
             authenticated_data: Vec::new(),
         }
     }
@@ -143,6 +145,16 @@ impl<'g> CommitBuilder<'g> {
         self
     }
 
+    /// Extensions of the application in the GroupInfo of the Welcome, for those whom the commit adds: parameters that they need
+    /// to take part (RFC 9420 section 13.4). They are not part of the group's state; [`StagedJoin::extensions`] shows them.
+    /// `ratchet_tree` and `external_pub` are the library's.
+    ///
+    /// [`StagedJoin::extensions`]: crate::StagedJoin::extensions
+    pub fn welcome_extensions(mut self, extensions: Extensions) -> Self {
+        self.welcome_extensions = extensions;
+        self
+    }
+
     /// Data of the application to authenticate with the commit.
     pub fn authenticated_data(mut self, data: Vec<u8>) -> Self {
         self.authenticated_data = data;
@@ -221,6 +233,7 @@ impl<'g> CommitBuilder<'g> {
                 wire_format,
                 authenticated_data,
                 welcome_tree,
+                welcome_extensions: self.welcome_extensions,
             },
             rng,
         )?;

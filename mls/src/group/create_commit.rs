@@ -50,6 +50,8 @@ pub(crate) struct CommitInput<'a> {
     pub(crate) wire_format: WireFormat,
     pub(crate) authenticated_data: Vec<u8>,
     pub(crate) welcome_tree: bool,
+    /// Extensions of the application in the GroupInfo of the Welcome.
+    pub(crate) welcome_extensions: Extensions,
 }
 
 /// A commit, and the epoch that it starts.
@@ -134,6 +136,7 @@ pub(crate) fn create_commit(
                 signer: committer,
                 tree,
                 external_pub: None,
+                extensions: input.welcome_extensions.clone(),
             },
         )?;
         let material = WelcomeMaterial {

@@ -42,6 +42,8 @@ pub(crate) struct GroupInfoParts {
     pub(crate) signer: LeafIndex,
     pub(crate) tree: Option<Vec<u8>>,
     pub(crate) external_pub: Option<HpkePublicKey>,
+    /// Those of the application.
+    pub(crate) extensions: Extensions,
 }
 
 /// Assembles and signs a GroupInfo.
@@ -50,7 +52,7 @@ pub(crate) fn sign_group_info(
     identity: &Identity,
     parts: GroupInfoParts,
 ) -> Result<GroupInfo, CryptoError> {
-    let mut extensions = Extensions::new();
+    let mut extensions = parts.extensions;
     if let Some(tree) = parts.tree {
         extensions.set(Extension { extension_type: ExtensionType::RATCHET_TREE, data: tree });
     }
@@ -85,6 +87,7 @@ pub(crate) fn describe(
     identity: &Identity,
     secrets: &MemberSecrets,
     options: GroupInfoOptions,
+    extensions: Extensions,
 ) -> Result<Vec<u8>, ExportError> {
     let (suite, context, tag, tree) = match described {
         Described::Present(state) => (
@@ -110,6 +113,7 @@ pub(crate) fn describe(
         signer: secrets.private.own_leaf(),
         tree,
         external_pub,
+        extensions,
     };
     let info = sign_group_info(suite, identity, parts)?;
     Ok(MlsMessage(MlsMessageBody::GroupInfo(info)).to_bytes())

@@ -43,7 +43,7 @@ use crate::{
     error::ExportError,
     schedule::{EpochAuthenticator, Psk},
     validation::GroupInfoViolation,
-    wire::{LeafIndex, PskSource, ReInit, Signature},
+    wire::{Extensions, LeafIndex, PskSource, ReInit, Signature},
 };
 
 use self::{
@@ -239,8 +239,21 @@ impl Group {
     /// # Errors
     /// [`ExportError::Inactive`] after removal.
     pub fn group_info(&self, options: GroupInfoOptions) -> Result<Vec<u8>, ExportError> {
+        self.group_info_with(options, Extensions::new())
+    }
+
+    /// The same with extensions of the application, for those who join (RFC 9420 section 13.4).
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal.
+    pub fn group_info_with(
+        &self,
+        options: GroupInfoOptions,
+        extensions: Extensions,
+    ) -> Result<Vec<u8>, ExportError> {
         let secrets = self.secrets.as_ref().ok_or(ExportError::Inactive)?;
-        describe(Described::Present(&self.state), self.client.identity(), secrets, options)
+        let (described, identity) = (Described::Present(&self.state), self.client.identity());
+        describe(described, identity, secrets, options, extensions)
     }
 
     /// Checks that a GroupInfo describes the present epoch, signed by a member, and that its external public key, if it has

@@ -166,7 +166,7 @@ impl PendingCommit {
         }
         let described = Described::Next(&group.state, &self.next);
         let client = self.choice.identity.as_ref().unwrap_or(&group.client);
-        describe(described, client.identity(), &self.secrets, options)
+        describe(described, client.identity(), &self.secrets, options, Extensions::new())
     }
 }
 

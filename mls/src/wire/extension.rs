@@ -9,6 +9,41 @@ use super::{
 };
 
 /// One extension: a type and its content, not yet interpreted.
+///
+/// An application may define types of its own; 0xF000 to 0xFFFF are for private use (RFC 9420 section 17.3). They go
+///
+/// - into the GroupContext, which all members agree on: [`GroupOptions::extensions`](crate::GroupOptions::extensions), later
+///   [`CommitBuilder::extensions`](crate::CommitBuilder::extensions). Every member has to list the type in its capabilities, or it cannot be in
+///   the group (section 13.4). What may change is for [`GroupRules`](crate::GroupRules) to say, who see the extensions before and after.
+/// - into one's leaf and key packages: [`ClientOptions::leaf_extensions`](crate::ClientOptions::leaf_extensions) and
+///   [`key_package_extensions`](crate::ClientOptions::key_package_extensions). The client lists their types by itself; others need not know them.
+/// - into a Welcome or GroupInfo, for those who join: [`CommitBuilder::welcome_extensions`](crate::CommitBuilder::welcome_extensions),
+///   [`Group::group_info_with`](crate::Group::group_info_with), read by [`StagedJoin::extensions`](crate::StagedJoin::extensions).
+///
+/// ```
+/// use mls::{
+///     AcceptAnyCredential, CipherSuite, Client, ClientOptions, GroupId, GroupOptions, Identity, UnixTime, crypto,
+///     wire::{Extension, ExtensionType, Extensions},
+/// };
+///
+/// const TOPIC: ExtensionType = ExtensionType(0xf0b1);
+///
+/// let suite = crypto::default_provider().suite(CipherSuite::X25519_AES128GCM_SHA256_ED25519).ok_or("no suite")?;
+/// let (rng, now) = (&mut crypto::os_rng(), UnixTime(1_800_000_000));
+/// let mut options = ClientOptions::new(AcceptAnyCredential);
+/// options.capabilities.extensions.push(TOPIC);
+/// let alice = Client::new(suite, Identity::basic("alice", suite, rng)?, options);
+/// let topic = Extension { extension_type: TOPIC, data: b"weather".to_vec() };
+/// let options = GroupOptions { extensions: Extensions::from_iter([topic]), ..GroupOptions::default() };
+/// let mut group = alice.create_group(GroupId(b"call".to_vec()), options, rng, now)?;
+/// assert_eq!(group.context().extensions.find(TOPIC), Some(b"weather".as_slice()));
+///
+/// // Whoever does not list the type cannot be added.
+/// let bob = Client::new(suite, Identity::basic("bob", suite, rng)?, ClientOptions::new(AcceptAnyCredential));
+/// let bundle = bob.key_package(rng, now)?;
+/// assert!(group.commit().add(bundle.key_package().clone()).build(rng, now).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
     /// What the content means.

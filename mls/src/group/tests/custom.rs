@@ -348,3 +348,54 @@ fn an_extension_of_the_application_is_bound_by_a_rule() {
     scene.refuse(&bytes, &Violation::Rule(RuleViolation { rule: "topic" }));
     scene.goes_on();
 }
+
+#[test]
+fn extensions_of_the_application_in_leaves_key_packages_and_welcomes() {
+    const BADGE: ExtensionType = ExtensionType(0xf0b2);
+    const HINT: ExtensionType = ExtensionType(0xf0b3);
+    const TOPIC: ExtensionType = ExtensionType(0xf0b4);
+    let with = |kind, data: &[u8]| {
+        Extensions::from_iter([Extension { extension_type: kind, data: data.to_vec() }])
+    };
+    let mut scene = scene(130);
+    let options = ClientOptions {
+        leaf_extensions: with(BADGE, b"guest"),
+        key_package_extensions: with(HINT, b"once"),
+        ..public_options()
+    };
+    let newcomer = client("newcomer", suite(), options, &mut scene.rng);
+    let bundle = key_package(&newcomer, &mut scene.rng);
+    let listed = &bundle.key_package().leaf_node.capabilities.extensions;
+    assert!(listed.contains(&BADGE) && listed.contains(&HINT));
+    assert_eq!(bundle.key_package().extensions.find(HINT), Some(b"once".as_slice()));
+    // The others list neither type, and need not.
+    let mut builder = scene.groups[0].commit().add(bundle.key_package().clone());
+    builder = builder.welcome_extensions(with(TOPIC, b"weather"));
+    let pending = builder.build(&mut scene.rng, NOW).unwrap();
+    let commit = pending.commit().to_vec();
+    let welcome = pending.welcome().unwrap().to_vec();
+    support::deliver(&mut scene.groups, &commit, 0);
+    follow(&mut scene.service, &commit);
+    scene.groups[0].confirm(pending).unwrap();
+    let staged = newcomer.join(&welcome, [&bundle], None, NOW).unwrap();
+    assert_eq!(staged.extensions().find(TOPIC), Some(b"weather".as_slice()));
+    assert!(staged.extensions().find(ExtensionType::RATCHET_TREE).is_some());
+    let leaf = staged.own_leaf();
+    scene.groups.push(staged.accept());
+    for group in &scene.groups {
+        let extensions = group.tree().leaf(leaf).unwrap().extensions();
+        assert_eq!(extensions.find(BADGE), Some(b"guest".as_slice()));
+        assert!(group.context().extensions.find(TOPIC).is_none());
+    }
+    // In a GroupInfo too; and the library's own extensions cannot be replaced.
+    let mut extensions = with(TOPIC, b"news");
+    extensions.set(Extension { extension_type: ExtensionType::EXTERNAL_PUB, data: vec![1] });
+    let info = scene.groups[1].group_info_with(GroupInfoOptions::default(), extensions).unwrap();
+    let MlsMessage(MlsMessageBody::GroupInfo(read)) = MlsMessage::from_bytes(&info).unwrap() else {
+        panic!("expected a group info")
+    };
+    assert_eq!(read.extensions.find(TOPIC), Some(b"news".as_slice()));
+    assert!(scene.groups[2].check_group_info(&info).unwrap().has_external_pub);
+    assert!(scene.service.check_group_info(&info).is_ok());
+    scene.goes_on();
+}

@@ -313,6 +313,7 @@ pub(super) fn external_pub_of_another_key(scene: &Scene) -> Vec<u8> {
         signer: group.own_leaf(),
         tree: None,
         external_pub: Some(own_leaf_node(group).encryption_key),
+        extensions: Extensions::new(),
     };
     let identity = group.client.identity();
     let info = crate::group::group_info::sign_group_info(suite(), identity, parts).unwrap();
