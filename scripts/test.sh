@@ -27,7 +27,7 @@ cargo test --release --workspace
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
 step "official vectors"
-cargo test --release --workspace --test vectors -- --nocapture --test-threads=1 | grep -oE '(vectors: .*|test result: .*)'
+cargo test --release --workspace --test sframe_vectors --test vectors -- --nocapture | grep -oE '(vectors: .*|test result: .*)'
 step "the default call"
 # The program that the tests were built with: `cargo run` would compile the dependencies once more, for other features.
 "${CARGO_TARGET_DIR:-target}/release/call" --report "${CARGO_TARGET_DIR:-target}/call-report.json"

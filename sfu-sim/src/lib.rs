@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod delivery;
+pub mod frame_info;
 pub mod media;
 pub mod metrics;
 pub mod protocol;
