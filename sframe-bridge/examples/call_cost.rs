@@ -66,58 +66,62 @@ fn install() {
     }
 }
 
+/// Runs all of `works` at the same time and returns how long a thread takes for one frame.
+fn together<W: FnMut() + Send>(works: Vec<W>) -> Duration {
+    let frames = FRAMES * works.len() as u32;
+    let total: Duration = std::thread::scope(|scope| {
+        let run = |work: W| scope.spawn(move || timed(work));
+        let running: Vec<_> = works.into_iter().map(run).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    total / frames
+}
+
+const FRAMES: u32 = 4_000;
+
 fn threads(count: u32, size: usize) {
-    const FRAMES: u32 = 50_000;
-    let (mut alice, mut bob) = (keys(), keys());
     let leaves = count * 2;
-    alice.install_epoch(epoch(1, 0, leaves), Now::from_millis(0)).unwrap();
-    bob.install_epoch(epoch(1, 1, leaves), Now::from_millis(0)).unwrap();
-    let senders: Vec<_> = (0..count).map(|n| alice.sender(TrackId(n)).unwrap()).collect();
-    let protect = timed(|| {
-        std::thread::scope(|scope| {
-            for mut sender in senders {
-                scope.spawn(move || {
-                    let mut buffer = vec![7; HEADROOM + size + 16];
-                    for _ in 0..FRAMES {
-                        let plain = HEADROOM..HEADROOM + size;
-                        black_box(sender.protect_in_place(&mut buffer, plain, b"").unwrap());
-                    }
-                });
+    let protect = median(51, || {
+        let mut alice = keys();
+        alice.install_epoch(epoch(1, 0, leaves), Now::from_millis(0)).unwrap();
+        let sending = (0..count).map(|track| {
+            let mut sender = alice.sender(TrackId(track)).unwrap();
+            let mut buffer = vec![7; HEADROOM + size + 16];
+            move || {
+                for _ in 0..FRAMES {
+                    let plain = HEADROOM..HEADROOM + size;
+                    black_box(sender.protect_in_place(&mut buffer, plain, b"").unwrap());
+                }
             }
         });
+        together(sending.collect())
     });
-    // One sender for each receiver: leaves 0 and 2 of a receiver's own leaf 1, two shares.
-    let shares = bob.split_receiver(NonZeroU32::new(count).unwrap()).unwrap();
-    let wires: Vec<Vec<Vec<u8>>> = (0..count)
-        .map(|share| {
+    let open = median(51, || {
+        let mut bob = keys();
+        bob.install_epoch(epoch(1, 1, leaves), Now::from_millis(0)).unwrap();
+        let receivers = bob.split_receiver(NonZeroU32::new(count).unwrap()).unwrap();
+        let receiving = (0..).zip(receivers).map(|(share, mut receiver)| {
+            // Somebody else's leaf of this receiver's share.
             let leaf = (0..leaves).find(|leaf| leaf % count == share && *leaf != 1).unwrap();
             let mut member = keys();
             member.install_epoch(epoch(1, leaf, leaves), Now::from_millis(0)).unwrap();
             let mut sender = member.sender(TrackId(0)).unwrap();
-            let one = |_| {
+            let mut wires = Vec::new();
+            for _ in 0..FRAMES {
                 let mut wire = Vec::new();
                 sender.protect_into(&vec![7; size], b"", &mut wire).unwrap();
-                wire
-            };
-            (0..FRAMES).map(one).collect()
-        })
-        .collect();
-    let open = timed(|| {
-        std::thread::scope(|scope| {
-            for (mut receiver, wires) in shares.into_iter().zip(wires) {
-                scope.spawn(move || {
-                    for mut wire in wires {
-                        black_box(receiver.unprotect_in_place(&mut wire, b"", LATE).unwrap());
-                    }
-                });
+                wires.push(wire);
+            }
+            move || {
+                for wire in &mut wires {
+                    black_box(receiver.unprotect_in_place(wire, b"", LATE).unwrap());
+                }
             }
         });
+        together(receiving.collect())
     });
-    let rate = |time: Duration| f64::from(FRAMES * count) / time.as_secs_f64() / 1e6;
     println!(
-        "{count} threads, {size} B: {:.2} million frames/s protected, {:.2} opened",
-        rate(protect),
-        rate(open)
+        "{count} threads, {size} B: a thread takes {protect:.1?} to protect a frame, {open:.1?} to open one"
     );
 }
 

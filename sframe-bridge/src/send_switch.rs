@@ -119,17 +119,23 @@ impl SendSwitch {
         self.others =
             arrival.live.iter().copied().filter(|&leaf| leaf != arrival.own_leaf).collect();
         self.others.sort_unstable();
+        self.others.dedup();
         // A leaf changes hands: what its last occupant acknowledged says nothing about the next.
         for leaf in arrival.removed.iter().chain(arrival.joined) {
             if self.acknowledged.get(leaf).is_some_and(|&epoch| epoch < arrival.epoch) {
                 self.acknowledged.remove(leaf);
             }
         }
-        let others = &self.others;
-        self.acknowledged
-            .retain(|leaf, &mut epoch| epoch > arrival.epoch || others.binary_search(leaf).is_ok());
-        self.unacknowledged =
-            others.iter().filter(|leaf| !self.has_acknowledged(**leaf, arrival.epoch)).count();
+        // Both are in order of leaves: one pass, whatever the size of the call.
+        let mut others = self.others.iter().peekable();
+        let mut ready = 0;
+        self.acknowledged.retain(|leaf, epoch| {
+            while others.next_if(|other| *other < leaf).is_some() {}
+            let live = others.peek() == Some(&leaf);
+            ready += usize::from(live && *epoch >= arrival.epoch);
+            live || *epoch > arrival.epoch
+        });
+        self.unacknowledged = self.others.len() - ready;
         if arrival.receive_only {
             return;
         }
