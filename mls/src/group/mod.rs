@@ -195,10 +195,10 @@ impl Group {
     }
 
     /// Signs `content` for the application with the signature key of one's own leaf
-    /// ([`Suite::sign_for_application`]). The content should name the group and the epoch: the signature does not.
+    /// ([`Suite::sign_for_application`](crate::crypto::Suite::sign_for_application)). The content should name the group and the epoch: the signature does not.
     ///
     /// # Errors
-    /// [`ExportError::Inactive`] after removal, [`ExportError::Crypto`].
+    /// [`ExportError::Inactive`] after removal, [`ExportError::Local`].
     pub fn sign_for_application(
         &self,
         label: &str,
