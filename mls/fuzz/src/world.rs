@@ -31,7 +31,7 @@ pub const ATTACKERS_PSK: &[u8] = b"attacker's";
 pub fn suite() -> &'static Suite {
     static SUITE: LazyLock<&'static Suite> = LazyLock::new(|| {
         let suite = CipherSuite::X25519_AES128GCM_SHA256_ED25519;
-        glass::glass(crypto::default_provider().suite(suite).unwrap(), glass::ignore)
+        glass::glass(crypto::default_provider().suite(suite).unwrap(), None)
     });
     *SUITE
 }

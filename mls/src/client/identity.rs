@@ -14,7 +14,8 @@ use crate::{
 /// A signature key pair. The private key is kept ready for use and can only be taken out by name.
 #[derive(Clone)]
 pub struct SignatureKeyPair {
-    key: Arc<dyn SigningKey>,
+    /// Twice behind a pointer: to turn the box itself into an `Arc` would leave a copy of the key behind.
+    key: Arc<Box<dyn SigningKey>>,
 }
 
 impl SignatureKeyPair {
@@ -23,7 +24,7 @@ impl SignatureKeyPair {
     /// # Errors
     /// [`ClientError::Local`] when the library fails.
     pub fn generate(suite: &Suite, rng: &mut dyn CryptoRng) -> Result<Self, ClientError> {
-        Ok(Self { key: Arc::from(suite.signature.generate(rng)?) })
+        Ok(Self { key: Arc::new(suite.signature.generate(rng)?) })
     }
 
     /// Imports a key pair and checks that both halves belong together.
@@ -37,7 +38,7 @@ impl SignatureKeyPair {
     ) -> Result<Self, ClientError> {
         let key = suite.signature_key_pair(private.as_bytes(), public.as_bytes());
         let key = key.map_err(ClientError::Key)?;
-        Ok(Self { key: Arc::from(key) })
+        Ok(Self { key: Arc::new(key) })
     }
 
     /// The public key.
@@ -106,7 +107,7 @@ impl Identity {
     }
 
     pub(crate) fn signer(&self) -> &dyn SigningKey {
-        &*self.keys.key
+        &**self.keys.key
     }
 
     /// Signs a leaf node for its place (RFC 9420 section 7.2).

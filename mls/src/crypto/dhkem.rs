@@ -110,14 +110,15 @@ impl<G: DhGroup> Kem for DhKem<G> {
 }
 
 struct Private<G: DhGroup> {
-    key: G::Private,
+    /// In a block of its own: whoever moves this key into another container leaves no copy behind.
+    key: Box<G::Private>,
     public: Vec<u8>,
 }
 
 impl<G: DhGroup> Private<G> {
     fn new(key: G::Private) -> Result<Self, CryptoError> {
         let public = G::public_of(&key)?;
-        Ok(Self { key, public })
+        Ok(Self { key: Box::new(key), public })
     }
 }
 

@@ -6,30 +6,17 @@ use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// The longest secret that is kept without an allocation: the output of the longest hash in use.
-const INLINE: usize = 64;
-
 /// A secret byte string of any length.
 ///
-/// Up to 64 bytes are kept inline, longer ones on the heap. The bytes are overwritten when the value is dropped. A move
-/// may leave a copy on the stack that Rust gives no means to overwrite. There is no `Clone`: a copy is made with
-/// [`Secret::duplicate`], so that every one of them can be found.
-pub struct Secret(Repr);
-
-enum Repr {
-    Inline { bytes: [u8; INLINE], length: u8 },
-    Heap(Box<[u8]>),
-}
+/// The bytes lie in a heap block of their own, which never moves and is overwritten when the value is dropped. Kept inline, every
+/// move of the value, a vector that grows and a map that rearranges itself would leave a copy behind that nothing can
+/// overwrite. There is no `Clone`: a copy is made with [`Secret::duplicate`], so that every one of them can be found.
+pub struct Secret(Box<[u8]>);
 
 impl Secret {
     /// A secret of `length` zero bytes, to be filled in place.
     pub fn zeroed(length: usize) -> Self {
-        match u8::try_from(length) {
-            Ok(short) if length <= INLINE => {
-                Self(Repr::Inline { bytes: [0; INLINE], length: short })
-            }
-            _ => Self(Repr::Heap(vec![0; length].into_boxed_slice())),
-        }
+        Self(vec![0; length].into_boxed_slice())
     }
 
     /// A copy of `bytes`. The caller answers for the original.
@@ -48,20 +35,12 @@ impl Secret {
 
     /// The bytes of the secret.
     pub fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Repr::Inline { bytes, length } => bytes.get(..usize::from(*length)).unwrap_or_default(),
-            Repr::Heap(bytes) => bytes,
-        }
+        &self.0
     }
 
     /// The bytes of the secret, to be written.
     pub fn as_mut_bytes(&mut self) -> &mut [u8] {
-        match &mut self.0 {
-            Repr::Inline { bytes, length } => {
-                bytes.get_mut(..usize::from(*length)).unwrap_or_default()
-            }
-            Repr::Heap(bytes) => bytes,
-        }
+        &mut self.0
     }
 
     /// The length in bytes.
@@ -77,7 +56,7 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.as_mut_bytes().zeroize();
+        self.0.zeroize();
     }
 }
 
@@ -178,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_length_is_kept() {
-        for length in [0, 1, 32, INLINE, INLINE + 1, 255, 256, 1000] {
+        for length in [0, 1, 32, 64, 255, 256, 1000] {
             let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
             let secret = Secret::from_slice(&bytes);
             assert_eq!(secret.as_bytes(), bytes);

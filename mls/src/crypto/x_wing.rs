@@ -59,7 +59,7 @@ impl Kem for XWing {
         let key = DecapsulationKey::from(seed);
         seed.zeroize();
         let public = key.encapsulation_key().to_bytes().to_vec();
-        Ok(Box::new(Private { key, public }))
+        Ok(Box::new(Private { key: Box::new(key), public }))
     }
 
     fn check_kem_output(&self, bytes: &[u8]) -> Result<(), CryptoError> {
@@ -95,7 +95,8 @@ fn secret(mut shared: SharedKey) -> Secret {
 }
 
 struct Private {
-    key: DecapsulationKey,
+    /// In a block of its own: whoever moves this key into another container leaves no copy behind.
+    key: Box<DecapsulationKey>,
     public: Vec<u8>,
 }
 

@@ -57,7 +57,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(schedule: &Schedule) -> Self {
-        let suite = glass::glass(support::suite(), glass::ignore);
+        let suite = glass::glass(support::suite(), None);
         glass::watch_nonces();
         let rng = &mut StdRng::seed_from_u64(schedule.seed);
         let mut world = Self {

@@ -10,7 +10,10 @@ use std::{
     collections::{HashSet, VecDeque},
 };
 
-use mls::crypto::{Aead, CryptoError, Hash, HashOutput, Hpke, Kdf, Secret, Suite, TAG_LENGTH};
+use mls::crypto::{
+    Aead, CryptoError, CryptoRng, Hash, HashOutput, Hpke, Kdf, Kem, KemPrivateKey, KemPublicKey,
+    Secret, SignatureScheme, SigningKey, Suite, TAG_LENGTH, VerifyingKey,
+};
 
 /// What a thread has seen.
 #[derive(Default)]
@@ -83,19 +86,19 @@ fn sealed(key: &[u8], nonce: &[u8]) {
     assert!(fresh, "a key and nonce were used twice");
 }
 
-/// The suite, transparent. `derived` is called with every secret that the key derivation gives.
-pub(crate) fn glass(suite: &'static Suite, derived: fn(&[u8])) -> &'static Suite {
+/// The suite, transparent. `derived` is called with every secret that the key derivation gives, and with every private
+/// key that is made.
+pub(crate) fn glass(suite: &'static Suite, derived: Option<fn(&[u8])>) -> &'static Suite {
     Box::leak(Box::new(Suite {
         hash: Box::leak(Box::new(GlassHash(suite.hash))),
         kdf: Box::leak(Box::new(GlassKdf(suite.kdf, derived))),
         aead: Box::leak(Box::new(GlassAead(suite.aead))),
+        kem: Box::leak(Box::new(GlassKem(suite.kem, derived))),
         hpke: Box::leak(Box::new(GlassHpke(suite.hpke))),
+        signature: Box::leak(Box::new(GlassSignature(suite.signature, derived))),
         ..*suite
     }))
 }
-
-/// For [`glass`] where derived secrets are of no interest.
-pub(crate) fn ignore(_: &[u8]) {}
 
 struct GlassHash(&'static dyn Hash);
 
@@ -120,7 +123,7 @@ impl Hash for GlassHash {
     }
 }
 
-struct GlassKdf(&'static dyn Kdf, fn(&[u8]));
+struct GlassKdf(&'static dyn Kdf, Option<fn(&[u8])>);
 
 impl Kdf for GlassKdf {
     fn length(&self) -> usize {
@@ -129,13 +132,17 @@ impl Kdf for GlassKdf {
 
     fn extract(&self, salt: &[u8], ikm: &[&[u8]]) -> Secret {
         let secret = self.0.extract(salt, ikm);
-        self.1(secret.as_bytes());
+        if let Some(derived) = self.1 {
+            derived(secret.as_bytes());
+        }
         secret
     }
 
     fn expand(&self, prk: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
         self.0.expand(prk, info, out)?;
-        self.1(out);
+        if let Some(derived) = self.1 {
+            derived(out);
+        }
         Ok(())
     }
 }
@@ -190,6 +197,88 @@ impl Aead for GlassAead {
             }
         });
         Ok(opened)
+    }
+}
+
+struct GlassKem(&'static dyn Kem, Option<fn(&[u8])>);
+
+impl GlassKem {
+    fn look(
+        &self,
+        key: Result<Box<dyn KemPrivateKey>, CryptoError>,
+    ) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        let key = key?;
+        if let Some(derived) = self.1 {
+            derived(key.export()?.as_bytes());
+        }
+        Ok(key)
+    }
+}
+
+impl Kem for GlassKem {
+    fn id(&self) -> u16 {
+        self.0.id()
+    }
+
+    fn public_key_length(&self) -> usize {
+        self.0.public_key_length()
+    }
+
+    fn private_key_length(&self) -> usize {
+        self.0.private_key_length()
+    }
+
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        self.look(self.0.generate(rng))
+    }
+
+    fn derive_key_pair(&self, ikm: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        self.look(self.0.derive_key_pair(ikm))
+    }
+
+    fn private_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        self.look(self.0.private_key(bytes))
+    }
+
+    fn check_kem_output(&self, bytes: &[u8]) -> Result<(), CryptoError> {
+        self.0.check_kem_output(bytes)
+    }
+
+    fn public_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPublicKey>, CryptoError> {
+        self.0.public_key(bytes)
+    }
+}
+
+struct GlassSignature(&'static dyn SignatureScheme, Option<fn(&[u8])>);
+
+impl GlassSignature {
+    fn look(
+        &self,
+        key: Result<Box<dyn SigningKey>, CryptoError>,
+    ) -> Result<Box<dyn SigningKey>, CryptoError> {
+        let key = key?;
+        if let Some(derived) = self.1 {
+            derived(key.export()?.as_bytes());
+        }
+        Ok(key)
+    }
+}
+
+impl SignatureScheme for GlassSignature {
+    fn id(&self) -> u16 {
+        self.0.id()
+    }
+
+    fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn SigningKey>, CryptoError> {
+        self.look(self.0.generate(rng))
+    }
+
+    fn signing_key(&self, bytes: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
+        self.look(self.0.signing_key(bytes))
+    }
+
+    fn verifying_key(&self, bytes: &[u8]) -> Result<Box<dyn VerifyingKey>, CryptoError> {
+        self.0.verifying_key(bytes)
     }
 }
 
