@@ -28,9 +28,12 @@ const ARROWS: [(&str, &[&str]); 5] = [
 
 /// The sans-IO crates, and what must not appear in their sources.
 const SANS_IO: [&str; 2] = ["mls/src", "sframe-bridge/src"];
+const THREADS: &str = "std::thread";
+/// The only file that may start threads, none of which outlives a call.
+const THREADS_ALLOWED: &str = "mls/src/parallel.rs";
 const IO: [&str; 8] = [
     "std::net",
-    "std::thread",
+    THREADS,
     "std::fs",
     "std::io",
     "Instant::now",
@@ -162,7 +165,9 @@ fn the_protocol_crates_do_no_io() {
     for folder in SANS_IO {
         for (name, text) in sources(folder) {
             for (number, line) in product_lines(&text) {
-                if let Some(word) = IO.iter().find(|word| line.contains(**word)) {
+                let mut words = IO.iter().filter(|word| line.contains(**word));
+                let allowed = |word: &str| word == THREADS && name == THREADS_ALLOWED;
+                if let Some(word) = words.find(|word| !allowed(word)) {
                     findings.push(format!("{name}:{number}: {word}"));
                 }
             }

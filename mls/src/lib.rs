@@ -91,6 +91,7 @@ pub mod error;
 pub mod framing;
 pub mod group;
 pub mod guide;
+mod parallel;
 pub mod public_group;
 pub mod schedule;
 pub mod tree;

@@ -3,9 +3,10 @@
 use crate::{
     client::{Client, Identity},
     codec::Encode,
-    crypto::{CryptoRng, Suite},
+    crypto::{CryptoError, CryptoRng, Suite},
     error::CommitError,
     framing::{SignedContent, sign},
+    parallel::try_map_with_rng,
     schedule::{CommitSecret, InitSecret, JoinerSecret, Psk, WelcomeKeys},
     tree::{NewLeaf, PathSecret, TreePrivateKeys, TreeView},
     wire::{
@@ -236,8 +237,8 @@ fn make_welcome(
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, CommitError> {
     let encrypted_group_info = material.keys.seal(&material.group_info)?;
-    let mut secrets = Vec::with_capacity(joiners.len());
-    for (joiner, reference) in joiners.iter().zip(references) {
+    let receivers: Vec<_> = joiners.iter().zip(references).collect();
+    let seal = |(joiner, reference): &(&Joiner, &KeyPackageRef), rng: &mut dyn CryptoRng| {
         let path_secret = joiner
             .path_secret
             .as_ref()
@@ -249,17 +250,17 @@ fn make_welcome(
         );
         let plaintext = group_secrets.to_secret_bytes();
         let init_key = suite.kem.public_key(&joiner.init_key)?;
-        secrets.push(EncryptedGroupSecrets {
-            new_member: reference.clone(),
-            encrypted_group_secrets: suite.encrypt_with_label(
-                &*init_key,
-                "Welcome",
-                &encrypted_group_info,
-                &plaintext,
-                rng,
-            )?,
-        });
-    }
+        let encrypted_group_secrets = suite.encrypt_with_label(
+            &*init_key,
+            "Welcome",
+            &encrypted_group_info,
+            &plaintext,
+            rng,
+        )?;
+        let new_member = (*reference).clone();
+        Ok::<_, CryptoError>(EncryptedGroupSecrets { new_member, encrypted_group_secrets })
+    };
+    let secrets = try_map_with_rng(suite, &receivers, rng, seal)?;
     let welcome = Welcome { cipher_suite: suite.id, secrets, encrypted_group_info };
     Ok(MlsMessage(MlsMessageBody::Welcome(welcome)).to_bytes())
 }

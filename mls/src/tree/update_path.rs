@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     crypto::{CryptoRng, KemPrivateKey, SigningKey},
+    parallel::try_map_with_rng,
     schedule::CommitSecret,
     wire::{
         Capabilities, Credential, Extensions, GroupId, HpkeCiphertext, HpkePublicKey, LeafIndex,
@@ -159,15 +160,22 @@ impl NewPath {
         group_context: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<EncryptedPath, UpdatePathError> {
-        let mut nodes = Vec::with_capacity(self.steps.len());
+        let mut recipients = Vec::new();
+        let mut counts = Vec::with_capacity(self.steps.len());
         for (step, secret) in self.steps.iter().zip(&self.path_secrets) {
-            let mut encrypted_path_secret = Vec::new();
-            for node in tree.recipients(step) {
-                encrypted_path_secret.push(encrypt_to(tree, node, secret, group_context, rng)?);
-            }
-            let encryption_key = tree.encryption_key(step.node).unwrap_or_default().into();
-            nodes.push(UpdatePathNode { encryption_key, encrypted_path_secret });
+            let nodes = tree.recipients(step);
+            counts.push(nodes.len());
+            recipients.extend(nodes.into_iter().map(|node| (node, secret)));
         }
+        let encrypted = try_map_with_rng(tree.suite(), &recipients, rng, |(node, secret), rng| {
+            encrypt_to(tree, *node, secret, group_context, rng)
+        })?;
+        let mut encrypted = encrypted.into_iter();
+        let node = |(step, count): (&PathStep, usize)| UpdatePathNode {
+            encryption_key: tree.encryption_key(step.node).unwrap_or_default().into(),
+            encrypted_path_secret: encrypted.by_ref().take(count).collect(),
+        };
+        let nodes = self.steps.iter().zip(counts).map(node).collect();
         Ok(EncryptedPath {
             joiners: self.joiners(tree.added()),
             update_path: UpdatePath { leaf_node: self.leaf_node, nodes },
