@@ -1,4 +1,7 @@
-//! Decoding holds a bounded multiple of its input in memory, whatever the input claims.
+//! Decoding holds a bounded multiple of its input in memory, whatever the input claims; a member of a large group holds
+//! little for each other member, and processing a commit takes few allocations.
+//!
+//! Allocations of AWS-LC do not pass through Rust's allocator and are not in these numbers.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,14 +28,22 @@ use mls::{
     },
 };
 
+#[path = "support/full_tree.rs"]
+mod full_tree;
+mod support;
+
 struct Measuring;
 
 thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn change(by: isize) {
+    if by > 0 {
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    }
     let _ = HELD.try_with(|held| {
         held.set(held.get() + by);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
@@ -76,6 +87,13 @@ fn peak(work: impl FnOnce()) -> usize {
     PEAK.with(|peak| peak.set(before));
     work();
     usize::try_from(PEAK.with(Cell::get) - before).unwrap()
+}
+
+/// The number of allocations that the work makes, and by how much it changes the bytes held.
+fn allocations<T>(work: impl FnOnce() -> T) -> (T, usize, isize) {
+    let (count, held) = (ALLOCATIONS.with(Cell::get), HELD.with(Cell::get));
+    let done = work();
+    (done, ALLOCATIONS.with(Cell::get) - count, HELD.with(Cell::get) - held)
 }
 
 /// Space for the value itself and for small allocations that do not grow with the input.
@@ -184,4 +202,39 @@ fn a_ratchet_tree_holds_what_its_documentation_says() {
         drop(PublicGroup::new(suite, &nodes, Some(&nodes), options, UnixTime(0)));
     });
     assert!(held < BASE + 200 * nodes.len(), "{held} for {}", nodes.len());
+}
+
+#[test]
+fn a_member_of_a_large_group_holds_little_for_each_other() {
+    for (suite, members) in [(1, 1000), (2, 1000), (1, 10_000)] {
+        let seed = u64::from(members);
+        println!("seed {seed}");
+        let suite = crypto::default_provider().suite(CipherSuite(suite)).unwrap();
+        let invitation = full_tree::invite(members, suite, &mut support::rng(seed));
+        let (group, _, held) = allocations(|| invitation.join(1));
+        let each = usize::try_from(held).unwrap() / group.member_count() as usize;
+        println!("suite {:?}, {members} members: {held} bytes, {each} for each", suite.id);
+        assert!(each < 1000, "{each} bytes for each of {members} members");
+    }
+}
+
+#[test]
+fn receiving_a_commit_in_a_large_group_takes_few_allocations() {
+    for suite in [1, 2] {
+        println!("seed {suite}");
+        let rng = &mut support::rng(suite.into());
+        let suite = crypto::default_provider().suite(CipherSuite(suite)).unwrap();
+        let mut ends = full_tree::ends(1000, suite, rng);
+        // Epochs that are kept for late messages fill up first.
+        for _ in 0..8 {
+            full_tree::rotate(&mut ends.first, &mut ends.last, rng);
+        }
+        let pending = ends.first.commit().build(rng, support::NOW).unwrap();
+        let commit = pending.commit().to_vec();
+        let ((), received, held) = allocations(|| support::merge(&mut ends.last, &commit));
+        let (_, applied, _) = allocations(|| ends.first.confirm(pending).unwrap());
+        println!("suite {:?}: {received} allocations to receive, {applied} to apply", suite.id);
+        assert!(received < 200, "{received} allocations");
+        assert!(held.unsigned_abs() < 4096, "{held} bytes more are held after a commit");
+    }
 }

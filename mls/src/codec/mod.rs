@@ -18,6 +18,9 @@ pub use varint::{MAX_VARINT, varint_len, write_varint};
 /// [`RatchetTree::from_bytes`](crate::tree::RatchetTree::from_bytes).
 pub const MEMORY_PER_BYTE: usize = 128;
 
+/// Most values of the protocol take no more bytes, so that encoding one of them takes a single allocation.
+const USUAL_LENGTH: usize = 256;
+
 /// A value with one canonical encoding.
 pub trait Encode {
     /// Appends the encoding to `out`.
@@ -37,7 +40,7 @@ pub trait Encode {
 
     /// The encoding as a vector of its own.
     fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(USUAL_LENGTH);
         self.encode(&mut out);
         out
     }

@@ -104,6 +104,10 @@ impl<G: DhGroup> Kem for DhKem<G> {
         parse_public::<G>(bytes).map(drop).map_err(|_| CryptoError::InvalidKemOutput)
     }
 
+    fn check_public_key(&self, bytes: &[u8]) -> Result<(), CryptoError> {
+        parse_public::<G>(bytes).map(drop)
+    }
+
     fn public_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPublicKey>, CryptoError> {
         Ok(Box::new(Public::<G> { key: parse_public::<G>(bytes)?, bytes: bytes.into() }))
     }

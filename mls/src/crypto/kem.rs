@@ -45,6 +45,15 @@ pub trait Kem: Send + Sync {
     /// [`CryptoError::InvalidKemOutput`].
     fn check_kem_output(&self, bytes: &[u8]) -> Result<(), CryptoError>;
 
+    /// Validates a public key that is not going to be used.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Kem::public_key`].
+    fn check_public_key(&self, bytes: &[u8]) -> Result<(), CryptoError> {
+        self.public_key(bytes).map(drop)
+    }
+
     /// Parses and validates a public key.
     ///
     /// # Errors

@@ -16,16 +16,21 @@ use super::FramingError;
 
 const LABEL: &str = "FramedContentTBS";
 
+/// Most commits without newcomers are not longer, in bytes.
+const USUAL_HANDSHAKE: usize = 4096;
+
 /// What a signature over content covers, encoded once. It may hold application data, so it is overwritten when dropped.
 pub(super) fn to_be_signed(
     wire_format: WireFormat,
     content: &FramedContent,
     group_context: &[u8],
 ) -> Zeroizing<Vec<u8>> {
-    let mut tbs = Zeroizing::new(Vec::new());
-    if let Content::Application(data) = &content.content {
-        tbs.reserve(data.len() + content.authenticated_data.len() + group_context.len() + 128);
-    }
+    let length = match &content.content {
+        Content::Application(data) => data.len(),
+        Content::Proposal(_) | Content::Commit(_) => USUAL_HANDSHAKE,
+    };
+    let length = length + content.authenticated_data.len() + group_context.len() + 128;
+    let mut tbs = Zeroizing::new(Vec::with_capacity(length));
     FramedContentTbs { wire_format, content, group_context }.encode(&mut tbs);
     tbs
 }

@@ -26,6 +26,7 @@ use super::{
 /// Unless told otherwise it covers every valid proposal received in this epoch (RFC 9420 section 12.4) but a ReInit, which
 /// would close the group and has to be named with [`only_received`](Self::only_received); it renews the committer's keys by
 /// a path, and puts the ratchet tree into the Welcome.
+/// What it costs, and how to keep it cheap after many members were added, is said at [`tree`](crate::tree#what-a-commit-costs).
 #[must_use = "a commit is made by `build`"]
 pub struct CommitBuilder<'g> {
     group: &'g mut Group,

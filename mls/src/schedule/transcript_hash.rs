@@ -8,6 +8,9 @@ use crate::{
 
 use super::ScheduleError;
 
+/// Most commits without newcomers are not longer, in bytes.
+const USUAL_COMMIT: usize = 4096;
+
 /// `interim_transcript_hash`: the history up to and including a commit's confirmation tag.
 ///
 /// The other hash, over the history up to a commit's signature, is `confirmed_transcript_hash` in the GroupContext.
@@ -55,7 +58,7 @@ impl InterimTranscriptHash {
         if content.content.content_type() != ContentType::Commit {
             return Err(ScheduleError::NotACommit);
         }
-        let mut input = Vec::new();
+        let mut input = Vec::with_capacity(USUAL_COMMIT);
         wire_format.encode(&mut input);
         content.encode(&mut input);
         signature.encode(&mut input);

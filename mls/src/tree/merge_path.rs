@@ -62,7 +62,7 @@ impl TreeOverlay<'_> {
         if parent_hashes.first().unwrap_or(&root) != leaf_parent_hash {
             return Err(UpdatePathError::ParentHash);
         }
-        self.set_path(sender, &path.leaf_node, &steps, keys(), &parent_hashes);
+        self.set_path(sender, &path.leaf_node, &steps, keys(), parent_hashes);
         Ok(MergedPath { sender, steps, path })
     }
 
@@ -97,7 +97,7 @@ impl TreeOverlay<'_> {
             if let Some(node) = self.find_encryption_key(key) {
                 return Err(UpdatePathError::KeyInUse { node });
             }
-            if let Err(error) = self.suite().kem.public_key(key) {
+            if let Err(error) = self.suite().kem.check_public_key(key) {
                 return Err(UpdatePathError::InvalidPublicKey { node, error });
             }
         }

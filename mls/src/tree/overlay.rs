@@ -135,14 +135,14 @@ impl<'t> TreeOverlay<'t> {
         steps: &[PathStep],
         keys: impl DoubleEndedIterator<Item = &'k [u8]> + ExactSizeIterator,
     ) -> Vec<ParentHash> {
-        let mut above = ParentHash::default();
+        let mut above = HashOutput::from_digest(&[]);
         let mut hashes = Vec::with_capacity(steps.len());
         for (step, key) in steps.iter().zip(keys).rev() {
             let sibling = self.node_hash(step.copath_child);
             let (suite, sibling) = (self.suite(), sibling.as_bytes());
             let hash = parent_hash(suite, key, above.as_bytes(), sibling, &mut self.scratch);
-            above = ParentHash(hash.to_vec());
-            hashes.push(above.clone());
+            above = hash;
+            hashes.push(ParentHash(above.to_vec()));
         }
         hashes.reverse();
         hashes
@@ -156,10 +156,10 @@ impl<'t> TreeOverlay<'t> {
         leaf: &LeafNode,
         steps: &[PathStep],
         keys: impl Iterator<Item = &'k [u8]>,
-        parent_hashes: &[ParentHash],
+        parent_hashes: Vec<ParentHash>,
     ) {
         self.blank_direct_path(sender);
-        let above = parent_hashes.iter().skip(1).cloned().chain([ParentHash::default()]);
+        let above = parent_hashes.into_iter().skip(1).chain([ParentHash::default()]);
         for ((step, key), parent_hash) in steps.iter().zip(keys).zip(above) {
             let parent = ParentNode {
                 encryption_key: HpkePublicKey::from(key),

@@ -107,7 +107,7 @@ impl TreeOverlay<'_> {
         };
         let position = TreePosition { group_id, leaf_index: committer };
         sign_leaf_node(suite, &mut leaf_node, position, leaf.signer)?;
-        self.set_path(committer, &leaf_node, &steps, public_keys(), &parent_hashes);
+        self.set_path(committer, &leaf_node, &steps, public_keys(), parent_hashes);
         for (step, key) in steps.iter().zip(keys) {
             private.set(step.node, key);
         }

@@ -76,9 +76,9 @@ pub trait TreeView: sealed::Sealed {
     /// The nodes whose keys together reach every member below a node (RFC 9420 section 4.1.1).
     fn resolution(&self, node: NodeIndex) -> Vec<NodeIndex> {
         let mut resolution = Vec::new();
-        let mut open: Vec<_> =
-            self.size().contains_node(node).then_some(node).into_iter().collect();
-        while let Some(node) = open.pop() {
+        let mut open = Vec::new();
+        let mut next = self.size().contains_node(node).then_some(node);
+        while let Some(node) = next {
             if let Some(parent) = self.parent(node) {
                 resolution.push(node);
                 resolution.extend(parent.unmerged_leaves.iter().copied().map(NodeIndex::from));
@@ -88,20 +88,22 @@ pub trait TreeView: sealed::Sealed {
             } else if !self.is_blank(node) {
                 resolution.push(node);
             }
+            next = open.pop();
         }
         resolution
     }
 
     /// True when neither the node nor anything below it has a key.
     fn has_empty_resolution(&self, node: NodeIndex) -> bool {
-        let mut open: Vec<_> =
-            self.size().contains_node(node).then_some(node).into_iter().collect();
-        while let Some(node) = open.pop() {
+        let mut open = Vec::new();
+        let mut next = self.size().contains_node(node).then_some(node);
+        while let Some(node) = next {
             if !self.is_blank(node) {
                 return false;
             }
             open.extend(node.right());
             open.extend(node.left());
+            next = open.pop();
         }
         true
     }

@@ -143,7 +143,7 @@ impl LeafCheck<'_> {
         }
         self.suite
             .kem
-            .public_key(leaf.encryption_key.as_bytes())
+            .check_public_key(leaf.encryption_key.as_bytes())
             .map_err(|_| LeafNodeViolation::EncryptionKeyMalformed)?;
         Ok(())
     }
