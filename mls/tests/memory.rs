@@ -188,8 +188,7 @@ fn lengths_that_claim_more_than_there_is() {
 
 #[test]
 fn a_ratchet_tree_holds_what_its_documentation_says() {
-    let suite =
-        crypto::default_provider().suite(CipherSuite::X25519_AES128GCM_SHA256_ED25519).unwrap();
+    let suite = support::suite();
     // Blanks up to the last leaf, which has just made the tree double.
     let leaf: &[u8] = &[1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0];
     let nodes = [&[0; 1 << 15][..], leaf].concat().to_bytes();
