@@ -36,7 +36,8 @@ impl Group {
     /// Encrypts the group's state for storage.
     ///
     /// To be called after every change, before what caused it leaves the machine: a state restored from before a
-    /// message was sent would send another one under the same key.
+    /// message was sent would send another one under the same key. Not between processing and merging a commit that came encrypted:
+    /// its key is spent, and the restored group could not process it again.
     ///
     /// # Errors
     /// [`SnapshotError::Local`] when the library fails.
