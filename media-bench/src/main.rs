@@ -74,12 +74,9 @@ fn report(arguments: &ReportArguments) -> Result<ExitCode> {
     let extent = if *quick { Extent::Quick } else { Extent::Full };
     let document = report::run(extent, only, true)?;
     document.write(&out.join("report.json"))?;
-    write!(
-        io::stdout(),
-        "{}\n{}\n",
-        report::summary(&document),
-        out.join("report.json").display()
-    )?;
+    let page = out.join("report.html");
+    fs::write(&page, report::html(&document)?).with_context(|| format!("{}", page.display()))?;
+    writeln!(io::stdout(), "{}\n{}", report::summary(&document), page.display())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -68,9 +68,19 @@ fn nanoseconds(duration: Duration) -> f64 {
 /// CPU time that the process has used, user and system, all threads.
 #[must_use]
 pub fn cpu_time() -> Duration {
+    clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// CPU time that this thread has used.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(id: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a local of the right type, which the call fills.
-    let failed = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    let failed = unsafe { libc::clock_gettime(id, &raw mut time) };
     if failed != 0 {
         return Duration::ZERO;
     }

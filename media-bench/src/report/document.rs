@@ -6,7 +6,11 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::About;
-use crate::measure::{Figure, Samples, Unit};
+use crate::{
+    measure::{Figure, Samples, Unit},
+    rekey::Row,
+    rotation::Distribution,
+};
 
 /// The version of the format that this program writes and reads.
 pub const READABLE_SCHEMA: u32 = 1;
@@ -27,6 +31,12 @@ pub struct Document {
     pub times: BTreeMap<String, Figure>,
     /// Bytes and numbers of things.
     pub counts: BTreeMap<String, f64>,
+    /// What new keys for everybody and a message to everybody cost in three ways, by group size.
+    pub rekey: Vec<Row>,
+    /// From a commit to the switch of the send keys.
+    pub latency: BTreeMap<String, Distribution>,
+    /// What could not be measured, and why.
+    pub notes: Vec<String>,
 }
 
 impl Document {
@@ -40,6 +50,16 @@ impl Document {
             overhead_ns: BTreeMap::new(),
             times: BTreeMap::new(),
             counts: BTreeMap::new(),
+            rekey: Vec::new(),
+            latency: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Says something that a reader must know.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 

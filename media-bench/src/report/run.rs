@@ -5,13 +5,19 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{About, Document, Progress, groups};
+use super::{About, Document, Progress, frames, groups, rekey, rotation};
 
 /// A part of the report that can be made alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
     /// Groups: commit, receive, join, export, snapshots, memory.
     Mls,
+    /// Frames: protect and unprotect.
+    Frames,
+    /// New keys for everybody, in three ways.
+    Rekey,
+    /// From a commit to the switch of the send keys.
+    Rotation,
 }
 
 /// How much is measured.
@@ -48,6 +54,15 @@ pub fn run(extent: Extent, only: &[Section], visible: bool) -> Result<Document> 
     let mut steps = Vec::new();
     if wanted(Section::Mls) {
         steps.extend(groups::steps(extent));
+    }
+    if wanted(Section::Frames) {
+        steps.extend(frames::steps(extent));
+    }
+    if wanted(Section::Rekey) {
+        steps.extend(rekey::steps(extent));
+    }
+    if wanted(Section::Rotation) {
+        steps.extend(rotation::steps(extent));
     }
     let start = Instant::now();
     let expected = steps.iter().map(|step| step.expected).sum();

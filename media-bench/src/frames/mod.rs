@@ -1,0 +1,72 @@
+//! Subjects that protect and open frames: this project over each backend, bare ciphers, the `sframe` crate.
+//!
+//! All of them answer the same question, so that they can take turns: what does one frame cost on average, over so many of
+//! this size.
+
+mod ours;
+mod raw;
+mod sframe_peer;
+
+pub use ours::{Ours, Parallel, in_parallel, installed, providers};
+pub use raw::{Raw, RawCipher};
+pub use sframe_peer::{Backend, SframePeer};
+
+use anyhow::Result;
+use sframe_bridge::CipherSuite;
+
+use crate::measure::once;
+
+/// The base key of all frames here.
+const BASE_KEY: [u8; 64] = [0x42; 64];
+
+/// Bytes of frames that are sealed before they are opened: they fit into the cache.
+const BATCH: usize = 64 * 1024;
+/// The most frames that are sealed before they are opened.
+const MOST: usize = 128;
+
+/// Something that protects and opens frames of one suite.
+pub trait Subject {
+    /// Its name in reports.
+    fn name(&self) -> String;
+
+    /// Mean CPU nanoseconds to protect a frame of `size` bytes. Errors are those of the implementation.
+    fn protect(&mut self, size: usize, frames: u32) -> Result<f64>;
+
+    /// Mean CPU nanoseconds to open a frame of `size` bytes. Errors are those of the implementation.
+    fn unprotect(&mut self, size: usize, frames: u32) -> Result<f64>;
+}
+
+/// The name of a suite in reports.
+#[must_use]
+pub const fn suite_name(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::Aes128CtrHmacSha256_80 => "aes128ctr_hmac80",
+        CipherSuite::Aes128CtrHmacSha256_64 => "aes128ctr_hmac64",
+        CipherSuite::Aes128CtrHmacSha256_32 => "aes128ctr_hmac32",
+        CipherSuite::Aes128GcmSha256_128 => "aes128gcm",
+        CipherSuite::Aes256GcmSha512_128 => "aes256gcm",
+        CipherSuite::Aes256CtrHmacSha512_80 => "aes256ctr_hmac80",
+        CipherSuite::Aes256CtrHmacSha512_64 => "aes256ctr_hmac64",
+        CipherSuite::Aes256CtrHmacSha512_32 => "aes256ctr_hmac32",
+        _ => "other",
+    }
+}
+
+/// Seals frames in batches and measures how they are opened: mean CPU nanoseconds for each.
+fn opened_in_batches<T>(
+    size: usize,
+    frames: u32,
+    mut seal: impl FnMut() -> Result<T>,
+    mut open: impl FnMut(&mut T) -> Result<()>,
+) -> Result<f64> {
+    let batch = (BATCH / size.max(1)).clamp(1, MOST);
+    let (mut total, mut done) = (0.0, 0);
+    while done < frames {
+        let mut sealed = (0..batch).map(|_| seal()).collect::<Result<Vec<_>>>()?;
+        let opened = once(|| sealed.iter_mut().try_for_each(&mut open));
+        opened.value?;
+        total += opened.cost.cpu;
+        done = done.saturating_add(u32::try_from(batch)?);
+    }
+    Ok(total / f64::from(done))
+}

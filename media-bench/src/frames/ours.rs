@@ -1,0 +1,171 @@
+//! This project's frame protection.
+
+use std::{sync::Barrier, thread};
+
+use anyhow::{Context, Result, anyhow};
+use sframe_bridge::{
+    BaseKey, CallKeys, CallKeysConfig, CipherSuite, Epoch, HEADROOM, Now, Sender, TrackId,
+    crypto::{self, FrameProvider},
+};
+
+use super::{BASE_KEY, Subject, opened_in_batches, suite_name};
+use crate::measure::{repeated, thread_cpu_time};
+
+/// Long enough after the epoch began that every counter of a run is plausible.
+const NOW: Now = Now::from_millis(1_000_000_000);
+/// The leaf that sends, and those that receive.
+const SENDER: u32 = 1;
+const RECEIVERS: [u32; 2] = [2, 3];
+
+/// The backends that are compiled in, the default first, each once.
+#[must_use]
+pub fn providers() -> Vec<&'static FrameProvider> {
+    let mut found = vec![crypto::default_provider()];
+    for provider in [&crypto::AWS_LC_RS, &crypto::RUST_CRYPTO] {
+        if found.iter().all(|known| known.name != provider.name) {
+            found.push(provider);
+        }
+    }
+    found
+}
+
+/// The keys of the member at a leaf in a call of `members`, in epoch 1 since time 0.
+///
+/// # Errors
+/// When the backend lacks the suite.
+pub fn installed(
+    provider: &FrameProvider,
+    suite: CipherSuite,
+    leaf: u32,
+    members: u32,
+) -> Result<CallKeys> {
+    let crypto = provider.suite(suite).context("the backend lacks the suite")?;
+    let mut keys = CallKeys::new(CallKeysConfig::new(crypto));
+    keys.install_epoch(epoch(suite, 1, leaf, members)?, Now::from_millis(0))?;
+    Ok(keys)
+}
+
+fn epoch(suite: CipherSuite, number: u64, leaf: u32, members: u32) -> Result<Epoch> {
+    let key = BASE_KEY.get(..suite.key_length()).context("longer keys")?;
+    Ok(Epoch::new(number, BaseKey::new(key.to_vec()), leaf, (0..members).collect()))
+}
+
+/// A sender and a receiver over one backend.
+pub struct Ours {
+    provider: &'static FrameProvider,
+    sender: Sender,
+    receiver: CallKeys,
+}
+
+impl Ours {
+    /// A sender and a receiver.
+    ///
+    /// # Errors
+    /// When the backend lacks the suite.
+    pub fn new(provider: &'static FrameProvider, suite: CipherSuite) -> Result<Self> {
+        let mut sending = installed(provider, suite, SENDER, 4)?;
+        let sender = sending.sender(TrackId(0))?;
+        let receiver = installed(provider, suite, RECEIVERS[0], 4)?;
+        Ok(Self { provider, sender, receiver })
+    }
+}
+
+impl Subject for Ours {
+    fn name(&self) -> String {
+        format!("ours_{}", self.provider.name.replace(['-', '+'], "_"))
+    }
+
+    fn protect(&mut self, size: usize, frames: u32) -> Result<f64> {
+        let mut buffer = vec![7; HEADROOM + size + self.sender.tag_length()];
+        let plain = HEADROOM..HEADROOM + size;
+        let each = || self.sender.protect_in_place(&mut buffer, plain.clone(), b"").map(drop);
+        Ok(repeated(frames, each)?.cpu)
+    }
+
+    fn unprotect(&mut self, size: usize, frames: u32) -> Result<f64> {
+        let plain = vec![7; size];
+        let Self { sender, receiver, .. } = self;
+        opened_in_batches(
+            size,
+            frames,
+            || {
+                let mut wire = Vec::with_capacity(size + HEADROOM + sender.tag_length());
+                sender.protect_into(&plain, b"", &mut wire)?;
+                Ok(wire)
+            },
+            |wire| Ok(receiver.receiver().unprotect_in_place(wire, b"", NOW).map(drop)?),
+        )
+    }
+}
+
+/// What a frame costs when several threads work at the same time.
+#[derive(Clone, Copy, Debug)]
+pub struct Parallel {
+    /// CPU nanoseconds of its thread for a frame, averaged over all threads.
+    pub cpu: f64,
+    /// Wall nanoseconds for a frame, all threads' frames counted.
+    pub wall: f64,
+}
+
+/// Senders of one member's keys, or receivers of several members, each on a thread of its own.
+///
+/// # Errors
+/// When the backend lacks the suite.
+pub fn in_parallel(
+    provider: &'static FrameProvider,
+    suite: CipherSuite,
+    size: usize,
+    frames: u32,
+    protecting: bool,
+) -> Result<Parallel> {
+    let mut sending = installed(provider, suite, SENDER, 4)?;
+    let mut workers: Vec<Box<dyn FnMut() -> Result<()> + Send>> = Vec::new();
+    for (index, leaf) in (0..).zip(RECEIVERS) {
+        let mut sender = sending.sender(TrackId(index))?;
+        if protecting {
+            let mut buffer = vec![7; HEADROOM + size + sender.tag_length()];
+            workers.push(Box::new(move || {
+                let plain = HEADROOM..HEADROOM + size;
+                Ok(sender.protect_in_place(&mut buffer, plain, b"").map(drop)?)
+            }));
+        } else {
+            let mut receiver = installed(provider, suite, leaf, 4)?;
+            let plain = vec![7; size];
+            let mut sealed = Vec::new();
+            for _ in 0..frames {
+                let mut wire = Vec::new();
+                sender.protect_into(&plain, b"", &mut wire)?;
+                sealed.push(wire);
+            }
+            let mut waiting = sealed.into_iter();
+            workers.push(Box::new(move || {
+                let mut wire = waiting.next().context("no frame left")?;
+                Ok(receiver.receiver().unprotect_in_place(&mut wire, b"", NOW).map(drop)?)
+            }));
+        }
+    }
+    let barrier = Barrier::new(workers.len());
+    let threads = workers.len();
+    let costs = thread::scope(|scope| {
+        let started: Vec<_> = workers
+            .iter_mut()
+            .map(|work| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    barrier.wait();
+                    let (wall, cpu) = (std::time::Instant::now(), thread_cpu_time());
+                    (0..frames).try_for_each(|_| work())?;
+                    anyhow::Ok((thread_cpu_time().saturating_sub(cpu), wall.elapsed()))
+                })
+            })
+            .collect();
+        let joined = started
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow!("{} failed", suite_name(suite)))?);
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let all = f64::from(frames) * f64::from(u32::try_from(threads)?);
+    let cpu = costs.iter().map(|(cpu, _)| cpu.as_secs_f64()).sum::<f64>();
+    let wall = costs.iter().map(|(_, wall)| wall.as_secs_f64()).fold(0.0, f64::max);
+    Ok(Parallel { cpu: cpu * 1e9 / all, wall: wall * 1e9 / all })
+}
