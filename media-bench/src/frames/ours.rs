@@ -8,8 +8,8 @@ use sframe_bridge::{
     crypto::{self, FrameProvider},
 };
 
-use super::{BASE_KEY, Subject, opened_in_batches, suite_name};
-use crate::measure::{repeated, thread_cpu_time};
+use super::{BASE_KEY, Subject, opened_in_batches, protected_warm, suite_name};
+use crate::measure::thread_cpu_time;
 
 /// Long enough after the epoch began that every counter of a run is plausible.
 const NOW: Now = Now::from_millis(1_000_000_000);
@@ -79,7 +79,7 @@ impl Subject for Ours {
         let mut buffer = vec![7; HEADROOM + size + self.sender.tag_length()];
         let plain = HEADROOM..HEADROOM + size;
         let each = || self.sender.protect_in_place(&mut buffer, plain.clone(), b"").map(drop);
-        Ok(repeated(frames, each)?.cpu)
+        Ok(protected_warm(frames, each)?)
     }
 
     fn unprotect(&mut self, size: usize, frames: u32) -> Result<f64> {

@@ -6,8 +6,7 @@ use aws_lc_rs::aead as aws;
 use ring::aead as ring_aead;
 use sframe_bridge::CipherSuite;
 
-use super::{BASE_KEY, Subject, opened_in_batches};
-use crate::measure::repeated;
+use super::{BASE_KEY, Subject, opened_in_batches, protected_warm};
 
 /// As long as the SFrame header that is authenticated with each frame: config byte, three bytes of KID, two of CTR.
 const AAD: [u8; 6] = [0xa9, 1, 0, 1, 1, 0];
@@ -131,7 +130,7 @@ impl Subject for Raw {
 
     fn protect(&mut self, size: usize, frames: u32) -> Result<f64> {
         let mut data = vec![7; size];
-        Ok(repeated(frames, || self.seal(&mut data).map(drop))?.cpu)
+        protected_warm(frames, || self.seal(&mut data).map(drop))
     }
 
     fn unprotect(&mut self, size: usize, frames: u32) -> Result<f64> {

@@ -58,9 +58,9 @@ fn plan(extent: Extent) -> Plan {
     }
 }
 
-/// About a quarter of a millisecond's worth of frames.
+/// Some tenths of a millisecond's worth of frames.
 fn frames_of(size: usize) -> u32 {
-    u32::try_from(200_000 / size.max(200)).unwrap_or(1).max(4)
+    u32::try_from(500_000 / size.max(250)).unwrap_or(1).max(12)
 }
 
 pub(super) fn steps<'a>(extent: Extent) -> Vec<Step<'a>> {
@@ -196,7 +196,7 @@ fn judge(document: &mut Document, place: &str) {
     for provider in providers() {
         let own = median(&own_name(provider.name));
         if let (Some(own), Some(bare)) = (own, bare(provider.name)) {
-            let name = format!("{place}/over_raw_same_backend/{}", own_name(provider.name));
+            let name = format!("{place}/{}_over_raw", own_name(provider.name));
             overheads.push((name, own - bare));
         }
     }

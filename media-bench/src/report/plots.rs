@@ -203,7 +203,11 @@ impl Plot {
                 }
                 let mut labels = chart.configure_series_labels();
                 labels.background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3));
-                labels.position(SeriesLabelPosition::UpperLeft).draw().map_err(failed)
+                labels.position(match self.linear {
+                    true => SeriesLabelPosition::LowerRight,
+                    false => SeriesLabelPosition::UpperLeft,
+                });
+                labels.draw().map_err(failed)
             }};
         }
         if self.linear {
