@@ -11,7 +11,7 @@
 use std::{hint::black_box, time::Duration};
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use media_bench::frames::{Ours, Raw, Subject, in_parallel, installed, providers, suite_name};
+use media_bench::frames::{Ours, Raw, Subject, in_parallel, installed, suite_name};
 use sframe_bridge::{
     BaseKey, CallKeys, CallKeysConfig, CipherSuite, Epoch, Header, Kid, Now, ReplayWindow, crypto,
     peek,
@@ -27,7 +27,7 @@ const MOST: u64 = 20_000;
 fn frames(c: &mut Criterion) {
     for suite in CipherSuite::ALL {
         let mut subjects: Vec<Box<dyn Subject>> = Vec::new();
-        for provider in providers() {
+        for provider in crypto::PROVIDERS {
             subjects.push(Box::new(Ours::new(provider, suite).unwrap()));
         }
         for raw in Raw::all(suite).unwrap() {

@@ -7,7 +7,7 @@ mod ours;
 mod raw;
 mod sframe_peer;
 
-pub use ours::{Ours, Parallel, in_parallel, installed, providers};
+pub use ours::{Ours, Parallel, in_parallel, installed};
 pub use raw::{Raw, RawCipher};
 pub use sframe_peer::{Backend, SframePeer};
 

@@ -5,7 +5,7 @@ use std::{sync::Barrier, thread};
 use anyhow::{Context, Result, anyhow};
 use sframe_bridge::{
     BaseKey, CallKeys, CallKeysConfig, CipherSuite, Epoch, HEADROOM, Now, Sender, TrackId,
-    crypto::{self, FrameProvider},
+    crypto::FrameProvider,
 };
 
 use super::{BASE_KEY, Subject, opened_in_batches, protected_warm, suite_name};
@@ -16,18 +16,6 @@ const NOW: Now = Now::from_millis(1_000_000_000);
 /// The leaf that sends, and those that receive.
 const SENDER: u32 = 1;
 const RECEIVERS: [u32; 2] = [2, 3];
-
-/// The backends that are compiled in, the default first, each once.
-#[must_use]
-pub fn providers() -> Vec<&'static FrameProvider> {
-    let mut found = vec![crypto::default_provider()];
-    for provider in [&crypto::AWS_LC_RS, &crypto::RUST_CRYPTO] {
-        if found.iter().all(|known| known.name != provider.name) {
-            found.push(provider);
-        }
-    }
-    found
-}
 
 /// The keys of the member at a leaf in a call of `members`, in epoch 1 since time 0.
 ///

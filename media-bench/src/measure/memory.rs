@@ -21,7 +21,8 @@ pub fn held_by<T>(work: impl FnOnce() -> T) -> (T, Option<u64>) {
     (value, growth)
 }
 
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod tests {
     use super::held_by;
 

@@ -3,13 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
-use sframe_bridge::CipherSuite;
+use sframe_bridge::{CipherSuite, crypto::PROVIDERS};
 
 use super::{Document, Extent, run::Step};
 use crate::{
-    frames::{
-        Backend, Ours, Parallel, Raw, SframePeer, Subject, in_parallel, providers, suite_name,
-    },
+    frames::{Backend, Ours, Parallel, Raw, SframePeer, Subject, in_parallel, suite_name},
     measure::{Effort, Samples, Unit},
 };
 
@@ -103,7 +101,7 @@ fn subjects(
     backends: &[Backend],
 ) -> Result<Vec<Box<dyn Subject>>> {
     let mut subjects: Vec<Box<dyn Subject>> = Vec::new();
-    for provider in providers() {
+    for provider in PROVIDERS {
         subjects.push(Box::new(Ours::new(provider, suite)?));
     }
     for raw in Raw::all(suite)? {
@@ -166,7 +164,7 @@ fn judge(document: &mut Document, place: &str) {
     };
     let least = |found: &[(String, f64)]| found.iter().map(|(_, ns)| *ns).min_by(f64::total_cmp);
     let (peers, raw) = (of("sframe_"), of("raw_"));
-    let Some(default) = providers().first().copied() else { return };
+    let Some(default) = PROVIDERS.first().copied() else { return };
     let own_name = |name: &str| format!("ours_{}", name.replace(['-', '+'], "_"));
     let Some(ours) = median(&own_name(default.name)) else { return };
     let mut ratios = Vec::new();
@@ -193,7 +191,7 @@ fn judge(document: &mut Document, place: &str) {
     if let Some(bare) = bare(default.name) {
         overheads.push((format!("{place}/over_raw_same_backend"), ours - bare));
     }
-    for provider in providers() {
+    for provider in PROVIDERS {
         let own = median(&own_name(provider.name));
         if let (Some(own), Some(bare)) = (own, bare(provider.name)) {
             let name = format!("{place}/{}_over_raw", own_name(provider.name));
@@ -205,7 +203,7 @@ fn judge(document: &mut Document, place: &str) {
 }
 
 fn measure_parallel(document: &mut Document, size: usize, effort: Effort) -> Result<()> {
-    let Some(provider) = providers().first().copied() else { return Ok(()) };
+    let Some(provider) = PROVIDERS.first().copied() else { return Ok(()) };
     let frames = frames_of(size).max(200);
     let mut samples: BTreeMap<&str, (Samples, Samples)> = BTreeMap::new();
     effort.rounds(|_| {
