@@ -117,8 +117,9 @@ impl ProcessError {
     ///
     /// A commit that fails with [`Action::Drop`] fails alike for every member and for a validating delivery service. One
     /// that fails with [`Action::Resync`] may have worked for others: to try a later commit of the same epoch
-    /// instead would fork the group. A commit that refers to a proposal which has not come here is among the latter; where
-    /// the transport may deliver a proposal after the commit that refers to it, the commit is processed again first.
+    /// instead would fork the group. Among the latter are a commit with a proposal of a type that is not registered here, and one that
+    /// refers to a proposal which has not come here; where the transport may deliver a proposal after the commit that refers to it, the
+    /// commit is processed again first.
     ///
     /// All of this holds for public messages. Whether a private one opens depends on keys, so that a commit which does not
     /// may be nonsense, or this member may have fallen out of step; the epoch authenticators of others tell which.
@@ -132,7 +133,10 @@ impl ProcessError {
             | Self::PathSecret(_)
             | Self::ExternalInit
             | Self::ConfirmationTag
-            | Self::InvalidCommit(ProposalListViolation::UnknownReference(_))
+            | Self::InvalidCommit(
+                ProposalListViolation::UnknownReference(_)
+                | ProposalListViolation::NotImplemented(_),
+            )
             | Self::Local(_) => Action::Resync,
             Self::Inactive => Action::Stop,
             _ => Action::Drop,

@@ -83,8 +83,11 @@ impl Scene {
 
     /// Everybody but the committer, member 0, receives the commit and names the violation, unchanged.
     fn refuse(&mut self, bytes: &[u8], violation: &ProposalListViolation) {
-        // Others may have received what this member lacks.
-        let lacking = matches!(violation, ProposalListViolation::UnknownReference(_));
+        // Others may have received, or registered, what this member lacks.
+        let lacking = matches!(
+            violation,
+            ProposalListViolation::UnknownReference(_) | ProposalListViolation::NotImplemented(_)
+        );
         let action = if lacking { Action::Resync } else { Action::Drop };
         self.refuse_as(bytes, &ProcessError::InvalidCommit(violation.clone()), action);
     }
