@@ -34,8 +34,8 @@ use crate::{
 /// Settings of a client. Start from [`ClientOptions::new`] and change what should differ.
 #[derive(Clone)]
 pub struct ClientOptions {
-    /// What the client supports beyond the defaults. The protocol version, the client's suite, its credential type, SelfRemove
-    /// and the registered proposal types are put in where they are missing.
+    /// What the client supports beyond the defaults. The protocol version, the client's suite, its credential type, the
+    /// registered proposal types and, where public messages are [accepted](Self::accept), SelfRemove are put in where they are missing.
     pub capabilities: Capabilities,
     /// Extensions of the client's leaf node. Their types are listed in the capabilities.
     pub leaf_extensions: Extensions,
@@ -56,7 +56,7 @@ pub struct ClientOptions {
     pub psks: Arc<dyn PskStore>,
     /// How handshake messages are sent.
     pub handshake: HandshakeFormat,
-    /// Which handshake messages are accepted.
+    /// Which handshake messages are accepted. All members of a group must have the same.
     pub accept: HandshakePolicy,
     /// How far a sender's ratchet may run ahead, and how many skipped keys are kept.
     pub ratchets: RatchetLimits,
@@ -178,7 +178,9 @@ impl Client {
                 fill(&mut capabilities.extensions, own.extension_type);
             }
         }
-        fill(&mut capabilities.proposals, ProposalType::SELF_REMOVE);
+        if options.accept.public() {
+            fill(&mut capabilities.proposals, ProposalType::SELF_REMOVE);
+        }
         for custom in &self.options().proposal_types {
             fill(&mut capabilities.proposals, custom.proposal_type);
         }

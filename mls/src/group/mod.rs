@@ -72,12 +72,12 @@ pub enum HandshakePolicy {
     Any,
     /// Public messages only, as where a delivery service validates what it orders.
     PublicOnly,
-    /// Private messages only; external commits and external proposals are then refused.
+    /// Private messages only; external commits, external proposals and SelfRemoves are then refused.
     PrivateOnly,
 }
 
 impl HandshakePolicy {
-    fn public(self) -> bool {
+    pub(crate) fn public(self) -> bool {
         self != Self::PrivateOnly
     }
 

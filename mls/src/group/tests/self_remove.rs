@@ -2,7 +2,8 @@
 
 use super::{combined::from_outside, *};
 use crate::{
-    CommitError, ExternalJoinOptions, ExternalProposer, HandshakeFormat, JoinError, Processed,
+    CommitError, ExternalJoinOptions, ExternalProposer, HandshakeFormat, HandshakePolicy,
+    JoinError, Processed,
     framing::{FramingError, seal_private},
     wire::{Extension, ExtensionType, Extensions, ExternalSenders, ProposalType, Remove},
 };
@@ -335,5 +336,19 @@ fn a_group_in_which_somebody_does_not_support_it() {
     let reference = scene.propose(usize::MAX, &message);
     let bytes = scene.forge_commit(Commit { proposals: vec![reference], path: None });
     scene.refuse(&bytes, &Violation::TypeNotSupported(KIND));
+    scene.goes_on();
+}
+
+#[test]
+fn a_client_that_refuses_public_messages_does_not_list_it() {
+    let mut scene = scene(155);
+    let options = ClientOptions { accept: HandshakePolicy::PrivateOnly, ..public_options() };
+    let private = client("private", suite(), options, &mut scene.rng);
+    assert!(!private.capabilities().proposals.contains(&KIND));
+    let bundle = key_package(&private, &mut scene.rng);
+    scene.commit(|builder| builder.add(bundle.key_package().clone()));
+    // It could not receive the proposal, and so not process the commit either.
+    let error = scene.groups[2].propose_self_remove(&mut scene.rng).unwrap_err();
+    assert_eq!(error, CommitError::Invalid(Violation::TypeNotSupported(KIND)));
     scene.goes_on();
 }
