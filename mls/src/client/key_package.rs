@@ -81,8 +81,11 @@ impl KeyPackageBundle {
         suite: &'static Suite,
         rng: &mut dyn CryptoRng,
     ) -> Result<Vec<u8>, SnapshotError> {
-        let mut content = zeroize::Zeroizing::new(Vec::with_capacity(1024));
-        encode_opaque(&self.key_package.to_bytes(), &mut content);
+        let key_package = self.key_package.to_bytes();
+        // A vector that grows leaves copies of secrets behind. No private key is longer than 66 bytes.
+        let capacity = key_package.len().saturating_add(256);
+        let mut content = zeroize::Zeroizing::new(Vec::with_capacity(capacity));
+        encode_opaque(&key_package, &mut content);
         encode_opaque(self.init_key.export()?.as_bytes(), &mut content);
         encode_opaque(self.leaf_key.export()?.as_bytes(), &mut content);
         key.seal(suite, SNAPSHOT_KIND, &content, rng)

@@ -32,6 +32,9 @@ use super::{
 /// point the two are [restored](Group::restore_pending) and the commit is sent again, bit by bit the same, or its echo found in the
 /// log. A member that saved nothing rejoins by external commit, with
 /// [`resync`](crate::ExternalJoinOptions::resync).
+///
+/// What is saved holds the secrets of the epoch to come: it is deleted in the transaction that saves the group after
+/// [`Group::confirm`] or [`Group::reclaim`].
 #[must_use = "the commit takes effect when it is confirmed"]
 pub struct PendingCommit {
     pub(crate) group_id: GroupId,

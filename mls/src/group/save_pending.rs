@@ -40,17 +40,15 @@ impl PendingCommit {
         if self.group_id != *group.id() || !self.next.follows(&group.state) {
             return Err(SnapshotError::OtherState);
         }
+        key.seal(group.state.suite, KIND, &self.encode_state(group)?, rng)
+    }
+
+    /// What is saved, in the clear.
+    pub(super) fn encode_state(&self, group: &Group) -> Result<Zeroizing<Vec<u8>>, SnapshotError> {
         let content = self.content.as_ref().map(|content| content.to_bytes()).unwrap_or_default();
-        let lengths = [
-            content.len(),
-            self.commit.len(),
-            self.welcome.as_ref().map_or(0, Vec::len),
-            secrets_length(&self.secrets),
-            proposals_length(self.referenced.iter()),
-            identity_length(self.choice.identity.as_ref()),
-        ];
         // A vector that grows leaves copies of secrets behind.
-        let mut out = Zeroizing::new(Vec::with_capacity(lengths.iter().sum()));
+        let capacity = self.saved_length_bound(group).saturating_add(content.len());
+        let mut out = Zeroizing::new(Vec::with_capacity(capacity));
         self.group_id.encode(&mut out);
         encode_opaque(group.state.interim.as_bytes(), &mut out);
         save_secrets(&self.secrets, &mut out)?;
@@ -60,7 +58,23 @@ impl PendingCommit {
         self.welcome.encode(&mut out);
         encode_opaque(&content, &mut out);
         save_proposals(self.referenced.iter(), &mut out);
-        key.seal(group.state.suite, KIND, &out, rng)
+        Ok(out)
+    }
+
+    /// How long it is at most, the content of an encrypted commit apart.
+    pub(super) fn saved_length_bound(&self, group: &Group) -> usize {
+        let lengths = [
+            self.group_id.as_bytes().len(),
+            self.commit.len(),
+            self.welcome.as_ref().map_or(0, Vec::len),
+            secrets_length(&self.secrets),
+            proposals_length(self.referenced.iter()),
+            identity_length(self.choice.identity.as_ref()),
+            group.state.interim.as_bytes().len(),
+            // The time, and the lengths of all these.
+            64,
+        ];
+        lengths.into_iter().fold(0, usize::saturating_add)
     }
 }
 

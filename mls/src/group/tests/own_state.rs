@@ -105,3 +105,15 @@ fn ones_own_messages_are_known_as_such() {
     assert_eq!(*group.encode_state().unwrap(), *before);
     scene.goes_on();
 }
+
+#[test]
+fn nothing_that_is_saved_outgrows_the_space_reserved_for_it() {
+    let mut rng = rng(134);
+    let rng = &mut rng;
+    let client = client("alone", suite(), public_options(), rng);
+    let id = GroupId(vec![7; 600]);
+    let mut group = client.create_group(id, GroupOptions::default(), rng, NOW).unwrap();
+    let pending = group.commit().build(rng, NOW).unwrap();
+    let encoded = pending.encode_state(&group).unwrap();
+    assert!(encoded.len() <= pending.saved_length_bound(&group), "{}", encoded.len());
+}
