@@ -206,11 +206,11 @@ impl Suite {
     }
 }
 
-/// `SignContent` and `EncryptContext`: the prefixed label, then the content, each as a vector.
 fn application_label(label: &str) -> String {
     format!("Application {label}")
 }
 
+/// `SignContent` and `EncryptContext`: the prefixed label, then the content, each as a vector.
 fn labelled(label: &str, content: &[u8]) -> Result<Vec<u8>, CryptoError> {
     let label_length = PREFIX.len().saturating_add(label.len());
     let header = VectorLength::of(label_length)?;
