@@ -87,14 +87,27 @@ impl CallParameters {
 /// - A ReInit carries the same parameters, with the call's epochs counted on: everything else would let media epochs of two groups
 ///   have one number, or change the layout of KIDs under frames that are on their way.
 /// - Nobody is added at a leaf that does not fit in a KID.
-/// - Only those add and remove whom the parameters allow to. Whoever is allowed may propose and
-///   leave the commit to another member; everybody may propose the removal of themselves.
+/// - Nobody outside the call proposes anything to it: neither newcomers their own addition, which the others would commit unasked, nor
+///   external senders.
+/// - Only those add and remove whom the parameters allow to, by the credential that they have before the commit. Whoever is
+///   allowed may propose and leave the commit to another member; everybody may propose the removal of themselves.
 /// - An external commit is a resync: it removes one's own leaf, and credential and signature key
 ///   stay the same.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallRules;
 
 impl GroupRules for CallRules {
+    fn check_proposal(
+        &self,
+        proposed: &CommittedProposal<'_>,
+        _: &GroupContext,
+    ) -> Result<(), RuleViolation> {
+        match proposed.sender {
+            Sender::Member(_) | Sender::NewMemberCommit => Ok(()),
+            Sender::External(_) | Sender::NewMemberProposal => refuse("proposer-is-no-member"),
+        }
+    }
+
     fn check(&self, context: &RuleContext<'_>) -> Result<(), RuleViolation> {
         let before = context.old.extensions.find(CALL_PARAMETERS);
         let after = context.new.extensions.find(CALL_PARAMETERS);
@@ -128,8 +141,8 @@ impl GroupRules for CallRules {
                 _ => ChangeRight::AnyMember,
             };
             let allowed = right == ChangeRight::AnyMember
-                || proposer(context, committed).is_some_and(|proposer| {
-                    matches!(proposer, Credential::Basic(identity)
+                || committed.member.as_ref().is_some_and(|proposer| {
+                    matches!(&proposer.credential, Credential::Basic(identity)
                         if policy.moderators.contains(identity))
                 });
             if !allowed {
@@ -151,12 +164,4 @@ fn check_resync(changes: &Changes) -> Result<(), RuleViolation> {
     let same = former.credential == changes.committer.credential
         && former.signature_key == changes.committer.signature_key;
     if same { Ok(()) } else { refuse("resync-changes-identity") }
-}
-
-/// Who proposed, as far as the commit tells: the committer itself.
-fn proposer<'a>(
-    context: &'a RuleContext<'_>,
-    committed: &CommittedProposal<'_>,
-) -> Option<&'a Credential> {
-    (committed.sender == context.committer).then_some(&context.changes.committer.credential)
 }

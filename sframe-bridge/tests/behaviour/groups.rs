@@ -3,11 +3,14 @@
 use crate::common::{at, config};
 use mls::crypto::{default_provider, os_rng};
 use mls::validation::{GroupRules, NoFurtherRules};
-use mls::wire::{Credential, Extension, Extensions, KeyPackage, RequiredCapabilities};
+use mls::wire::{
+    Credential, Extension, ExtensionType, Extensions, ExternalSenders, KeyPackage,
+    RequiredCapabilities,
+};
 use mls::{
-    AcceptAnyCredential, Changes, CipherSuite, Client, ClientOptions, ExternalJoinOptions, Group,
-    GroupId, GroupInfoOptions, GroupOptions, HandshakeFormat, Identity, Processed, SnapshotKey,
-    UnixTime,
+    AcceptAnyCredential, Changes, CipherSuite, Client, ClientOptions, ExternalJoinOptions,
+    ExternalProposer, Group, GroupId, GroupInfoOptions, GroupOptions, HandshakeFormat, Identity,
+    Processed, SnapshotKey, UnixTime,
 };
 use sframe_bridge::{
     CALL_PARAMETERS, CallKeys, CallParameters, CallRules, ChangeRight, Epoch, KidLayout,
@@ -188,7 +191,7 @@ fn the_parameters_of_a_call_stay_as_they_are() {
         ..RequiredCapabilities::default()
     };
     let with_required = |mut extensions: Extensions| {
-        let extension_type = mls::wire::ExtensionType::REQUIRED_CAPABILITIES;
+        let extension_type = ExtensionType::REQUIRED_CAPABILITIES;
         extensions.set(Extension::new(extension_type, &required));
         extensions
     };
@@ -238,6 +241,54 @@ fn only_moderators_add_where_the_call_says_so() {
     commit(&mut call, &[&bob], &[]);
     let message = add(&mut call[1].group, "carol");
     assert_refused(call[0].process(&message), "proposer-is-no-moderator");
+}
+
+#[test]
+fn a_moderator_may_leave_the_commit_to_others_and_nobody_becomes_one_by_it() {
+    let mut parameters = CallParameters::default();
+    parameters.membership.remove = ChangeRight::Moderators;
+    parameters.membership.moderators = vec![b"alice".to_vec()];
+    let (alice, bob, carol) =
+        (client("alice"), client_with("bob", NoFurtherRules), client("carol"));
+    let mut call = vec![Participant::new(create(&alice, &parameters))];
+    commit(&mut call, &[&bob, &carol], &[]);
+    let leaf = call[2].group.own_leaf();
+
+    let identity = Identity::basic("alice", bob.suite(), &mut os_rng()).unwrap();
+    let disguised = call[1].group.commit().identity(identity).remove(leaf);
+    let message = disguised.build(&mut os_rng(), NOW).unwrap().commit().to_vec();
+    assert_refused(call[0].process(&message), "proposer-is-no-moderator");
+
+    let proposal = call[0].group.propose_remove(leaf, &mut os_rng()).unwrap();
+    let _ = call[1].group.process(&proposal.message, NOW).unwrap();
+    let pending = call[1].group.commit().build(&mut os_rng(), NOW).unwrap();
+    assert_eq!(pending.changes().removed.len(), 1);
+    call[0].process(pending.commit()).unwrap();
+}
+
+#[test]
+fn nobody_outside_a_call_proposes_to_it() {
+    let parameters = CallParameters::default();
+    let (alice, bob, mallory) = (client("alice"), client("bob"), client("mallory"));
+    let mut call = vec![Participant::new(create(&alice, &parameters))];
+    let senders = ExternalSenders(vec![mallory.identity().external_sender()]);
+    let mut listing = extensions(&parameters);
+    listing.set(Extension::new(ExtensionType::EXTERNAL_SENDERS, &senders));
+    let pending = call[0].group.commit().extensions(listing).build(&mut os_rng(), NOW).unwrap();
+    call[0].group.confirm(pending).unwrap();
+    commit(&mut call, &[&bob], &[]);
+
+    let bundle = mallory.key_package(&mut os_rng(), NOW).unwrap();
+    let (id, epoch) = (call[0].group.id().clone(), call[0].group.epoch());
+    let newcomer = mallory.propose_join(id, epoch, &bundle).unwrap();
+    let context = call[0].group.context();
+    let sender =
+        ExternalProposer::in_group(mallory.suite(), mallory.identity().clone(), context).unwrap();
+    let removal = sender.propose_remove(call[1].group.own_leaf()).unwrap();
+    for proposal in [newcomer, removal] {
+        assert_refused(call[0].process(&proposal.message), "proposer-is-no-member");
+    }
+    assert_eq!(call[0].group.proposals().count(), 0);
 }
 
 #[test]
