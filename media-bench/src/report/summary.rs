@@ -4,18 +4,33 @@ use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
 use super::Document;
 
+/// The peers that the terminal has room for. The page has all.
+const SHOWN: [&str; 5] = [
+    "vs_mls_rs_awslc",
+    "vs_mls_rs_rustcrypto",
+    "vs_openmls",
+    "vs_sframe_best",
+    "vs_signature_checks",
+];
+
 /// The ratios as a table: a line for each subject and operation, a column for each peer.
 #[must_use]
 pub fn summary(document: &Document) -> String {
     let About { about, load } = About::of(document);
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED);
-    let mut peers: Vec<&str> = document.ratios.keys().filter_map(|name| peer(name)).collect();
-    peers.sort_unstable();
-    peers.dedup();
+    let measured =
+        |peer: &&str| document.ratios.keys().any(|name| name.ends_with(&format!("/{peer}")));
+    let peers: Vec<&str> = SHOWN.into_iter().filter(measured).collect();
     let header = ["times faster than"].into_iter().chain(peers.iter().copied());
     table.set_header(header.map(|peer| peer.trim_start_matches("vs_")));
-    let mut places: Vec<&str> = document.ratios.keys().filter_map(|name| place(name)).collect();
+    let mut places: Vec<&str> = document
+        .ratios
+        .keys()
+        .filter_map(|name| name.rsplit_once('/'))
+        .filter(|(_, peer)| peers.contains(peer))
+        .map(|(place, _)| place)
+        .collect();
     places.dedup();
     for place in places {
         let figures = peers.iter().map(|peer| {
@@ -47,12 +62,4 @@ impl About {
             ),
         }
     }
-}
-
-fn place(name: &str) -> Option<&str> {
-    name.rsplit_once('/').map(|(place, _)| place)
-}
-
-fn peer(name: &str) -> Option<&str> {
-    name.rsplit_once('/').map(|(_, peer)| peer)
 }
