@@ -233,7 +233,8 @@ fn receiving_a_commit_in_a_large_group_takes_few_allocations() {
         let ((), received, held) = allocations(|| support::merge(&mut ends.last, &commit));
         let (_, applied, _) = allocations(|| ends.first.confirm(pending).unwrap());
         println!("suite {:?}: {received} allocations to receive, {applied} to apply", suite.id);
-        assert!(received < 200, "{received} allocations");
+        // Some 20 of them are the blocks in which secrets lie by themselves, so that no copy of them stays behind.
+        assert!(received < 220, "{received} allocations");
         assert!(held.unsigned_abs() < 4096, "{held} bytes more are held after a commit");
     }
 }

@@ -36,6 +36,11 @@ pub(crate) trait DhGroup: Send + Sync + 'static {
     fn public_of(private: &Self::Private) -> Result<Vec<u8>, CryptoError>;
     /// Parses and validates a public key of the right length.
     fn public_key(bytes: &[u8]) -> Result<Self::Public, CryptoError>;
+
+    /// Accepts and refuses what [`Self::public_key`] does.
+    fn check_public(bytes: &[u8]) -> Result<(), CryptoError> {
+        Self::public_key(bytes).map(drop)
+    }
     /// A uniform private key that serves for one encapsulation.
     fn ephemeral(rng: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError>
     where
@@ -105,7 +110,8 @@ impl<G: DhGroup> Kem for DhKem<G> {
     }
 
     fn check_public_key(&self, bytes: &[u8]) -> Result<(), CryptoError> {
-        parse_public::<G>(bytes).map(drop)
+        check_length("a kem public key", G::PUBLIC_LENGTH, bytes)?;
+        G::check_public(bytes)
     }
 
     fn public_key(&self, bytes: &[u8]) -> Result<Box<dyn KemPublicKey>, CryptoError> {

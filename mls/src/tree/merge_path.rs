@@ -72,7 +72,8 @@ impl TreeOverlay<'_> {
             return Err(UpdatePathError::WrongLength { expected, actual });
         }
         for (step, node) in steps.iter().zip(&path.nodes) {
-            let expected = self.recipients(step).len();
+            let mut expected = 0;
+            self.visit_recipients(step, &mut |_| expected += 1);
             let actual = node.encrypted_path_secret.len();
             if expected != actual {
                 let node = step.node;

@@ -118,12 +118,19 @@ impl TreeOverlay<'_> {
     /// The nodes to which the path secret of a step is encrypted (RFC 9420 section 7.5): the resolution of the copath
     /// child without the leaves that the commit adds, for they learn it from the Welcome.
     pub(super) fn recipients(&self, step: &PathStep) -> Vec<NodeIndex> {
-        let mut recipients = self.resolution(step.copath_child);
+        let mut recipients = Vec::new();
+        self.visit_recipients(step, &mut |node| recipients.push(node));
+        recipients
+    }
+
+    pub(super) fn visit_recipients(&self, step: &PathStep, visit: &mut dyn FnMut(NodeIndex)) {
         let mut added = self.added().to_vec();
         added.sort_unstable();
-        recipients
-            .retain(|node| node.leaf().is_none_or(|leaf| added.binary_search(&leaf).is_err()));
-        recipients
+        self.visit_resolution(step.copath_child, &mut |node| {
+            if node.leaf().is_none_or(|leaf| added.binary_search(&leaf).is_err()) {
+                visit(node);
+            }
+        });
     }
 
     /// Checks that a path may come from this leaf with this signature key.

@@ -76,21 +76,26 @@ pub trait TreeView: sealed::Sealed {
     /// The nodes whose keys together reach every member below a node (RFC 9420 section 4.1.1).
     fn resolution(&self, node: NodeIndex) -> Vec<NodeIndex> {
         let mut resolution = Vec::new();
+        self.visit_resolution(node, &mut |node| resolution.push(node));
+        resolution
+    }
+
+    /// [`resolution`](Self::resolution), node by node: a full tree's takes no allocation.
+    fn visit_resolution(&self, node: NodeIndex, visit: &mut dyn FnMut(NodeIndex)) {
         let mut open = Vec::new();
         let mut next = self.size().contains_node(node).then_some(node);
         while let Some(node) = next {
             if let Some(parent) = self.parent(node) {
-                resolution.push(node);
-                resolution.extend(parent.unmerged_leaves.iter().copied().map(NodeIndex::from));
+                visit(node);
+                parent.unmerged_leaves.iter().for_each(|leaf| visit((*leaf).into()));
             } else if node.leaf().is_none() {
                 open.extend(node.right());
                 open.extend(node.left());
             } else if !self.is_blank(node) {
-                resolution.push(node);
+                visit(node);
             }
             next = open.pop();
         }
-        resolution
     }
 
     /// True when neither the node nor anything below it has a key.

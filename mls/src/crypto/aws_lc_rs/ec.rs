@@ -56,6 +56,10 @@ impl DhGroup for X25519 {
         import_public(&agreement::X25519, &curve25519::check_x25519_public(bytes)?)
     }
 
+    fn check_public(bytes: &[u8]) -> Result<(), CryptoError> {
+        curve25519::check_x25519_public(bytes).map(drop)
+    }
+
     fn agree(private: &Self::Private, public: &Self::Public) -> Result<Secret, CryptoError> {
         // With a parsed key the library fails for an all-zero result only.
         agree(private, public.clone(), CryptoError::DegenerateSharedSecret, |shared| {
