@@ -104,10 +104,8 @@ pub fn codecs(data: &[u8]) {
         assert!(wire.is_empty());
         return;
     }
-    assert!(
-        matches!(codec, Codec::Opus | Codec::Vp9)
-            || codec.is_keyframe(frame) == codec.is_keyframe(&wire)
-    );
+    // Out of order, AV1's sequence header may make a keyframe of what is none; never the other way round.
+    assert!(codec.is_keyframe(frame) != Some(true) || codec.is_keyframe(&wire) == Some(true));
 
     let mut altered = wire.clone();
     let place = usize::from(*place) % altered.len();
