@@ -4,24 +4,30 @@
 # Needs cargo-fuzz (`cargo install cargo-fuzz`). Works on the stable compiler, without a sanitizer: the protocol crates
 # have no unsafe code, and what is looked for are panics, broken invariants and memory without bounds. New inputs go to
 # target/fuzz/corpus, what breaks something to target/fuzz/artifacts; FUZZ_DIR names another folder. With MINIMISE=1 the
-# corpus of the sources, which `cargo test -p mls --test corpus` plays again, is made anew from both.
+# corpus of the sources, which `cargo test --test corpus` plays again, is made anew from both.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds="${1:-60}"
 [ $# -gt 0 ] && shift
-all=(wire tree group_info welcome process public_group snapshot)
-targets=("${@:-${all[@]}}")
+mls=(wire tree group_info welcome process public_group snapshot)
+bridge=(parse reassembly codecs)
+targets=("$@")
+[ $# -gt 0 ] || targets=("${mls[@]}" "${bridge[@]}")
 work="$(realpath -m "${FUZZ_DIR:-target/fuzz}")"
 
-cd mls/fuzz
-cargo fuzz build -s none
+top="$PWD"
 for target in "${targets[@]}"; do
+    case " ${bridge[*]} " in
+    *" $target "*) cd "$top/sframe-bridge/fuzz" ;;
+    *) cd "$top/mls/fuzz" ;;
+    esac
+    cargo fuzz build -s none "$target"
     new="$work/corpus/$target" kept="corpus/$target"
     mkdir -p "$new" "$work/artifacts/$target" "$kept"
     case "$target" in
     # Bytes that are read; recipes are short, and what they make takes a millisecond.
-    wire | tree) limits=(-max_len=2048) ;;
+    wire | tree | parse) limits=(-max_len=2048) ;;
     *) limits=(-max_len=400 -len_control=0) ;;
     esac
     echo "== $target, $seconds s"
