@@ -36,6 +36,10 @@ fn names_are_stable() {
             }
         }
     }
+    let times = |suite| format!("frame/{suite}/80/protect/ours_rust_crypto");
+    for suite in ["aes256gcm", "aes128ctr_hmac80", "aes256ctr_hmac32"] {
+        assert!(document.times.contains_key(&times(suite)), "{suite}");
+    }
     for who in ["ours_awslc", "mls_rs_awslc", "openmls"] {
         for count in ["snapshot_bytes", "commit_bytes", "welcome_bytes"] {
             let name = format!("mls/suite2/n10/{count}/{who}");

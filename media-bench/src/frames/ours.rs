@@ -34,7 +34,8 @@ pub fn installed(
 }
 
 fn epoch(suite: CipherSuite, number: u64, leaf: u32, members: u32) -> Result<Epoch> {
-    let key = BASE_KEY.get(..suite.key_length()).context("longer keys")?;
+    let key =
+        BASE_KEY.get(..suite.key_length()).context("the base key is too short for the suite")?;
     Ok(Epoch::new(number, BaseKey::new(key.to_vec()), leaf, (0..members).collect()))
 }
 

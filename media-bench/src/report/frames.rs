@@ -30,7 +30,7 @@ fn plan(extent: Extent) -> Plan {
     };
     match extent {
         Extent::Tiny => Plan {
-            frames: vec![(AES128_GCM, vec![80, 1_200])],
+            frames: every_suite(&[80, 1_200], &[80]),
             parallel: vec![80],
             backends: Vec::new(),
             effort: effort(1, 1, 0),
@@ -41,19 +41,22 @@ fn plan(extent: Extent) -> Plan {
             backends: vec![Backend::Ring, Backend::RustCrypto],
             effort: effort(20, 200, 2_500),
         },
-        Extent::Full => {
-            let all = vec![80, 200, 500, 1_200, 3_000, 10_000, 50_000, 200_000];
-            let others = CipherSuite::ALL.into_iter().filter(|suite| *suite != AES128_GCM);
-            let mut frames = vec![(AES128_GCM, all)];
-            frames.extend(others.map(|suite| (suite, vec![80, 1_200, 50_000])));
-            Plan {
-                frames,
-                parallel: vec![80, 1_200, 10_000],
-                backends: Backend::ALL.to_vec(),
-                effort: effort(50, 1_000, 5_000),
-            }
-        }
+        Extent::Full => Plan {
+            frames: every_suite(
+                &[80, 200, 500, 1_200, 3_000, 10_000, 50_000, 200_000],
+                &[80, 1_200, 50_000],
+            ),
+            parallel: vec![80, 1_200, 10_000],
+            backends: Backend::ALL.to_vec(),
+            effort: effort(50, 1_000, 5_000),
+        },
     }
+}
+
+/// The suite that calls use by default with some sizes, and the others with fewer.
+fn every_suite(default: &[usize], others: &[usize]) -> Vec<(CipherSuite, Vec<usize>)> {
+    let sizes = |suite| if suite == AES128_GCM { default.to_vec() } else { others.to_vec() };
+    CipherSuite::ALL.into_iter().map(|suite| (suite, sizes(suite))).collect()
 }
 
 /// Some tenths of a millisecond's worth of frames.
