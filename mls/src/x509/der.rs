@@ -42,12 +42,12 @@ impl<'a> Iterator for Elements<'a> {
 
 impl<'a> Elements<'a> {
     /// The content of the next element, which must be of this kind.
-    pub(super) fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+    pub(super) fn next_of(&mut self, tag: u8) -> Option<&'a [u8]> {
         self.next().filter(|element| element.tag == tag).map(|element| element.content)
     }
 
     pub(super) fn sequence(&mut self) -> Option<Elements<'a>> {
-        self.expect(SEQUENCE).map(Elements)
+        self.next_of(SEQUENCE).map(Elements)
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn extension<'a>(certificate: &'a [u8], identifier: &[u8]) -> Option<
     let mut list = Elements(extensions.content).sequence()?;
     list.find_map(|entry| {
         let mut fields = Elements(entry.content);
-        let found = fields.expect(OBJECT_IDENTIFIER)?;
+        let found = fields.next_of(OBJECT_IDENTIFIER)?;
         let value = fields.find(|field| field.tag != BOOLEAN)?;
         (found == identifier && value.tag == OCTET_STRING).then_some(value.content)
     })
@@ -108,7 +108,7 @@ mod tests {
             let content = vec![5; length];
             let wrapped = wrap(4, &[&content]);
             let mut elements = Elements(&wrapped);
-            assert_eq!(elements.expect(4), Some(content.as_slice()));
+            assert_eq!(elements.next_of(4), Some(content.as_slice()));
             assert!(elements.next().is_none());
         }
     }

@@ -63,6 +63,6 @@ pub(super) enum Usage {
 
 pub(super) fn permits(certificate: &[u8], usage: Usage) -> bool {
     let Some(extension) = der::extension(certificate, &KEY_USAGE) else { return true };
-    let bits = der::Elements(extension).expect(der::BIT_STRING);
+    let bits = der::Elements(extension).next_of(der::BIT_STRING);
     bits.and_then(|bits| bits.get(1)).is_some_and(|bits| bits & usage as u8 != 0)
 }
