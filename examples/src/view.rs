@@ -12,7 +12,7 @@ use sframe_bridge::SwitchCause;
 use sfu_sim::protocol::{Identity, MediaKind};
 
 use crate::client::observer::{Incoming, Observer, Outgoing, Unopened};
-use crate::client::session::{SessionEvent, Status};
+use call_session::{SessionEvent, Status};
 
 /// The identity that a token names. The signature is the server's to check.
 pub fn claims_of(token: &str) -> Option<String> {

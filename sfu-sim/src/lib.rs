@@ -9,7 +9,7 @@ pub mod delivery;
 pub mod frame_info;
 pub mod media;
 pub mod metrics;
-pub mod protocol;
+pub use sfu_protocol as protocol;
 pub mod router;
 pub mod server;
 pub mod token;

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use call_session::{Invite, SessionConfig, Status};
 use clap::Parser;
 use examples::client::peer::TrackSpec;
-use examples::client::session::{Invite, SessionConfig, Status};
 use examples::client::{Client, ClientConfig, Publication};
 use examples::media::{CLIP_AUDIO, CLIP_VIDEO, Clip, ivf, opus};
 use examples::view::{View, claims_of};

@@ -18,8 +18,8 @@ use super::keys::MediaKeys;
 use super::media::{Media, Publication};
 use super::observer::Observer;
 use super::peer::PeerError;
-use super::session::{Moment, Output, Session, SessionConfig, SessionError, SessionEvent, Status};
 use super::signalling::{Signalling, SignallingError};
+use call_session::{Moment, Output, Session, SessionConfig, SessionError, SessionEvent, Status};
 
 /// How long a client tries to come back after its connection broke.
 const PATIENCE: Duration = Duration::from_secs(20);

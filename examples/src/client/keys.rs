@@ -11,7 +11,7 @@ use sframe_bridge::{
 use sfu_sim::protocol::Identity;
 use tokio::sync::watch;
 
-use super::session::CallMember;
+use call_session::CallMember;
 
 /// Rosters are kept for as many epochs as keys can be: KIDs name an epoch by 8 bits.
 const KEPT_ROSTERS: usize = 256;

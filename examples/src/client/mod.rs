@@ -1,6 +1,6 @@
 //! A client of a call: signalling, keys and media.
 //!
-//! [`session`] is the key management, sans-IO; [`peer`] and [`tracks`] carry opaque packets over
+//! [`call_session`] is the key management, sans-IO; [`peer`] and [`tracks`] carry opaque packets over
 //! webrtc-rs; the tasks in between encrypt what is due and open what comes. [`Client`] is the thin
 //! layer that ties them to tokio.
 
@@ -12,7 +12,6 @@ pub mod observer;
 pub mod peer;
 mod receive;
 mod send;
-pub mod session;
 pub mod signalling;
 pub mod tracks;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sframe_bridge::{BaseKey, SenderInfo, SwitchCause};
 use sfu_sim::protocol::{Identity, MediaKind};
 
-use super::session::SessionEvent;
+use call_session::SessionEvent;
 
 /// A frame that is about to be sent.
 #[derive(Clone, Copy, Debug)]

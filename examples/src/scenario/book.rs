@@ -11,7 +11,7 @@ use super::audit::KeyAudit;
 use super::ledger::{FrameHash, FrameId, Ledger, MemberId, Receipt, SentFrame};
 use super::timeline::{RosterChange, Timeline};
 use crate::client::observer::{Incoming, Observer, Outgoing, Unopened};
-use crate::client::session::{SessionEvent, Status};
+use call_session::{SessionEvent, Status};
 
 /// Everything that was seen.
 #[derive(Debug, Default)]

@@ -13,9 +13,9 @@ use super::book::Watcher;
 use super::file::ParticipantSpec;
 use super::ledger::MemberId;
 use crate::client::peer::TrackSpec;
-use crate::client::session::{Invite, SessionConfig};
 use crate::client::{Client, ClientConfig, ClientError, Ending, Publication};
 use crate::media::Clip;
+use call_session::{Invite, SessionConfig};
 
 /// What all participants of a run share.
 pub struct Stage {

@@ -18,8 +18,8 @@ use super::participant::{Participant, ParticipantError, Stage};
 use super::progress::Progress;
 use super::report::{Measured, Report};
 use super::usage::usage;
-use crate::client::session::Invite;
 use crate::media::{CLIP_AUDIO, CLIP_VIDEO, MediaError, ivf, opus};
+use call_session::Invite;
 
 /// How often the display is renewed and news are looked for.
 const TICK: Duration = Duration::from_millis(100);

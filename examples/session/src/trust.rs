@@ -7,7 +7,7 @@ use mls::schedule::Psk;
 use mls::wire::{Credential, Extension, ExtensionType, Extensions, PskSource, SignaturePublicKey};
 use mls::{CredentialRejected, CredentialValidator, MemoryPskStore, PskStore, UnixTime};
 use sframe_bridge::{CallParameters, ParameterFloor, ParametersError};
-use sfu_sim::protocol::Identity;
+use sfu_protocol::Identity;
 
 /// The name under which the invite secret stands in the group (RFC 9420, section 8.4).
 const INVITE_ID: &[u8] = b"framelock invite";

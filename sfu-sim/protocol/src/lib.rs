@@ -11,6 +11,8 @@
 //! carries whose track) and *delivery* (MLS messages and their order). Bytes of MLS travel as base64
 //! strings ([`Blob`]). Fields that a reader does not know are ignored, so that either side may be newer.
 
+#![forbid(unsafe_code)]
+
 mod blob;
 mod delivery;
 mod media;

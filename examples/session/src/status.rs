@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sframe_bridge::committer::CommitAlarm;
-use sfu_sim::protocol::{ChangeId, Identity, Refusal, RemovalReason};
+use sfu_protocol::{ChangeId, Identity, Refusal, RemovalReason};
 use std::time::Duration;
 
 /// What a session is doing. Its `Display` is a sentence for people.
@@ -83,7 +83,6 @@ pub struct CallMember {
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum SessionEvent {
     /// The session does something else than before.
     StatusChanged(Status),

@@ -7,6 +7,8 @@
 //! The session never sends or opens media. Without an epoch in the media keys nothing can be sent
 //! and nothing is shown, whatever state the session is in.
 
+#![forbid(unsafe_code)]
+
 mod apply;
 mod joining;
 mod membership;
@@ -25,7 +27,7 @@ use mls::crypto::CryptoRng;
 use sframe_bridge::committer::{Committer, Decision};
 use sframe_bridge::verification::LongCode;
 use sframe_bridge::{BaseKey, CallParameters, Epoch, Now, ParameterFloor, crypto};
-use sfu_sim::protocol::{
+use sfu_protocol::{
     ClientMessage, CloseReason, DeliveryEvent, DeliveryRequest, GroupSummary, Identity, Refusal,
     RefusalCode, ServerBody, ServerMessage, SessionEvent as ServerSession,
 };

@@ -10,7 +10,7 @@ use mls::{
     PendingExternalJoin,
 };
 use sframe_bridge::{CallParameters, CallRules};
-use sfu_sim::protocol::{Blob, DeliveryRequest, GroupSummary};
+use sfu_protocol::{Blob, DeliveryRequest, GroupSummary};
 
 use super::membership::Membership;
 use super::requests::Purpose;

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use examples::client::session::{
-    Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status,
-};
+use call_session::{Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status};
 use mls::UnixTime;
 use sframe_bridge::Now;
-use sfu_sim::protocol::{
+use sfu_protocol::{
     Blob, ChangeId, ChangeKind, ClientBody, ClientMessage, DeliveryEvent, DeliveryRequest,
     EntryKind, GroupSummary, Identity, Limits, LogEntry, Participant, PendingChange, Refusal,
     RefusalCode, RemovalReason, RoomName, ServerBody, ServerMessage, SessionEvent as ServerSession,
@@ -256,7 +254,7 @@ impl World {
         let suite = mls::crypto::default_provider()
             .suite(mls::CipherSuite::P256_AES128GCM_SHA256_P256)
             .unwrap();
-        let options = mls::PublicGroupOptions::new(examples::client::session::NamedMembers);
+        let options = mls::PublicGroupOptions::new(call_session::NamedMembers);
         let moment = self.moment();
         let mut public = mls::PublicGroup::new(
             suite,

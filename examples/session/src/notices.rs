@@ -7,7 +7,7 @@ use std::time::Duration;
 use mls::KeyPackage;
 use sframe_bridge::Now;
 use sframe_bridge::committer::{ChangeKind, PendingChange};
-use sfu_sim::protocol::{self, ChangeId, LogEntry};
+use sfu_protocol::{ChangeId, LogEntry};
 
 /// Entries that are held until those before them have come.
 const MAX_HELD: usize = 4096;
@@ -46,18 +46,20 @@ impl Notices {
     /// Takes in a pending change; for an add, `key_package` is the one in it, if it is valid.
     pub(super) fn add_change(
         &mut self,
-        change: &protocol::PendingChange,
+        change: &sfu_protocol::PendingChange,
         key_package: Option<KeyPackage>,
         now: Now,
     ) {
         let kind = match (&change.kind, key_package) {
-            (protocol::ChangeKind::Add { .. }, Some(key_package)) => {
+            (sfu_protocol::ChangeKind::Add { .. }, Some(key_package)) => {
                 WaitingKind::Add(Box::new(key_package))
             }
             // The server should have refused it, and nobody else can add it either.
-            (protocol::ChangeKind::Add { .. }, None) => return,
-            (protocol::ChangeKind::Remove { leaf, .. }, _) => WaitingKind::Remove { leaf: *leaf },
-            (protocol::ChangeKind::Proposal { .. }, _) => WaitingKind::Proposal,
+            (sfu_protocol::ChangeKind::Add { .. }, None) => return,
+            (sfu_protocol::ChangeKind::Remove { leaf, .. }, _) => {
+                WaitingKind::Remove { leaf: *leaf }
+            }
+            (sfu_protocol::ChangeKind::Proposal { .. }, _) => WaitingKind::Proposal,
         };
         if self.waiting.len() < MAX_WAITING {
             let age = Duration::from_millis(change.age_ms).as_micros();
@@ -169,7 +171,7 @@ impl Notices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sfu_sim::protocol::{Blob, EntryKind, Identity, RemovalReason};
+    use sfu_protocol::{Blob, EntryKind, Identity, RemovalReason};
 
     fn entry(seq: u64, epoch: u64) -> LogEntry {
         let kind = EntryKind::Commit;
@@ -207,10 +209,10 @@ mod tests {
     fn a_removal_waits_until_a_commit_carries_it_out() {
         let mut notices = Notices::default();
         for (id, leaf) in [(1, 4), (2, 4), (3, 5)] {
-            let change = protocol::PendingChange {
+            let change = sfu_protocol::PendingChange {
                 id: ChangeId(id),
                 age_ms: 10,
-                kind: protocol::ChangeKind::Remove {
+                kind: sfu_protocol::ChangeKind::Remove {
                     leaf,
                     identity: Identity::new("bob"),
                     reason: RemovalReason::Left,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sfu_sim::protocol::{ClientBody, ClientMessage};
+use sfu_protocol::{ClientBody, ClientMessage};
 
 /// More than this await no reply at a time: the oldest is forgotten, as its reply never came.
 const MAX_OUTSTANDING: usize = 256;
@@ -59,7 +59,7 @@ impl Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sfu_sim::protocol::SessionRequest;
+    use sfu_protocol::SessionRequest;
 
     #[test]
     fn numbers_are_even_and_bounded() {

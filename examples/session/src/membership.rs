@@ -8,7 +8,7 @@ use sframe_bridge::committer::{
 };
 use sframe_bridge::verification::{LongCode, RosterEntry, VerificationInput};
 use sframe_bridge::{BASE_KEY_LABEL, BaseKey, CipherSuite, Epoch, EpochError, Now, crypto};
-use sfu_sim::protocol::Identity;
+use sfu_protocol::Identity;
 
 use super::notices::Notices;
 use super::status::CallMember;

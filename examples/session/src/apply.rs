@@ -5,9 +5,7 @@ use std::time::Duration;
 use mls::wire::Proposal;
 use mls::{Action, Changes, Processed};
 use sframe_bridge::Now;
-use sfu_sim::protocol::{
-    ChangeId, ChangeKind, DeliveryRequest, EntryKind, LogEntry, PendingChange,
-};
+use sfu_protocol::{ChangeId, ChangeKind, DeliveryRequest, EntryKind, LogEntry, PendingChange};
 
 use super::membership::call_member;
 use super::requests::Purpose;

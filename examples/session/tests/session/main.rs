@@ -12,8 +12,8 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use examples::client::session::Status;
-use sfu_sim::protocol::{EntryKind, Identity, LogEntry, RemovalReason};
+use call_session::Status;
+use sfu_protocol::{EntryKind, Identity, LogEntry, RemovalReason};
 
 use world::World;
 
