@@ -15,6 +15,7 @@ need() { # command, Debian package
 need cc build-essential
 need cmake cmake
 need ffprobe ffmpeg
+PATH="$PATH:/usr/sbin" need nats-server nats-server
 
 step() { printf '\n== %s\n' "$*"; }
 

@@ -1,6 +1,7 @@
 //! The server's configuration file (TOML). `configs/sfu.toml` documents every line of it.
 
 mod secret;
+mod storage;
 
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 use self::secret::random_secret;
 pub use self::secret::{SECRET_VARIABLE, SecretText};
+pub use self::storage::{NatsConfig, StorageConfig};
 use crate::delivery::DeliveryConfig;
 use crate::token::TokenError;
 
@@ -123,16 +125,6 @@ pub struct TimeoutConfig {
     pub shutdown_ms: u64,
 }
 
-/// Where logs and groups are kept.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StorageConfig {
-    /// The directory; none keeps everything in memory.
-    pub path: Option<PathBuf>,
-    /// Logs of calls in which nothing has happened for so many days are deleted at start.
-    pub keep_days: u32,
-}
-
 /// What the server writes to its standard error.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -197,12 +189,6 @@ impl Default for LimitConfig {
 impl Default for TimeoutConfig {
     fn default() -> Self {
         Self { idle_ms: 15_000, write_ms: 10_000, empty_room_ms: 30_000, shutdown_ms: 3_000 }
-    }
-}
-
-impl Default for StorageConfig {
-    fn default() -> Self {
-        Self { path: None, keep_days: 7 }
     }
 }
 
@@ -296,6 +282,10 @@ impl Config {
             (
                 self.media.public_addresses.iter().all(|address| !address.is_unspecified()),
                 "expected real addresses in media.public_addresses",
+            ),
+            (
+                self.storage.nats.replicas > 0 && !self.storage.nats.prefix.is_empty(),
+                "expected storage.nats.replicas above 0 and a storage.nats.prefix",
             ),
             (self.limits.message_bytes >= 4096, "expected limits.message_bytes of at least 4096"),
             (

@@ -26,6 +26,10 @@ enum Command {
     Serve {
         /// The configuration file; configs/sfu.toml documents it.
         config: PathBuf,
+        /// Where logs are kept, instead of what the file says: nats://host:port (several with commas) for
+        /// servers that share their calls, a directory, or "memory".
+        #[arg(long, value_name = "WHERE", env = "FRAMELOCK_STORAGE", hide_env_values = true)]
+        storage: Option<String>,
     },
     /// Print a token that lets one participant into one room.
     Token {
@@ -61,8 +65,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { config } => {
-            let config = Config::load(&config)?;
+        Command::Serve { config, storage } => {
+            let mut config = Config::load(&config)?;
+            if let Some(place) = storage {
+                config.store_in(&place);
+            }
             start_logging(&config.log)?;
             tokio::runtime::Runtime::new()?.block_on(serve(config))
         }

@@ -41,7 +41,9 @@ pub use metrics::{DeliveryMetrics, LATENCY_BOUNDS, LatencyHistogram};
 pub use record::CloseCause;
 pub use restore::Loaded;
 pub use service::DeliveryService;
-pub use storage::{CallId, MemoryStorage, SqliteStorage, Storage, purge_stale};
+pub use storage::{
+    CallId, MemoryStorage, NatsOptions, NatsStorage, SqliteStorage, Storage, purge_stale,
+};
 pub use time::Now;
 
 /// Names a connection of a client; later ones have greater numbers, and none is used twice.

@@ -26,7 +26,7 @@ use self::http::Door;
 use self::registry::Shared;
 use crate::config::{Config, ConfigError};
 use crate::delivery::storage::StorageError;
-use crate::delivery::{MemoryStorage, SqliteStorage, Storage, purge_stale};
+use crate::delivery::{MemoryStorage, NatsStorage, SqliteStorage, Storage, purge_stale};
 use crate::media::{Engine, EngineOptions, MediaWorker, WorkerError};
 use crate::metrics::Metrics;
 use crate::router::RouterOptions;
@@ -204,17 +204,22 @@ impl RunningServer {
 }
 
 async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
-    let Some(path) = &config.storage.path else { return Ok(Arc::new(MemoryStorage::new())) };
-    std::fs::create_dir_all(path)
-        .map_err(|source| StartError::Directory { path: path.clone(), source })?;
-    let storage = SqliteStorage::open(path.join("delivery.sqlite"))?;
+    let storage: Arc<dyn Storage> = if let Some(options) = config.storage.nats.options() {
+        Arc::new(NatsStorage::open(&options).await?)
+    } else if let Some(path) = &config.storage.path {
+        std::fs::create_dir_all(path)
+            .map_err(|source| StartError::Directory { path: path.clone(), source })?;
+        Arc::new(SqliteStorage::open(path.join("delivery.sqlite"))?)
+    } else {
+        return Ok(Arc::new(MemoryStorage::new()));
+    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let kept = u64::from(config.storage.keep_days).saturating_mul(24 * 60 * 60);
-    let deleted = purge_stale(&storage, mls::wire::UnixTime(now.saturating_sub(kept))).await?;
+    let deleted = purge_stale(&*storage, mls::wire::UnixTime(now.saturating_sub(kept))).await?;
     if deleted > 0 {
         tracing::info!(deleted, "logs of calls that nobody came back to");
     }
-    Ok(Arc::new(storage))
+    Ok(storage)
 }
 
 fn candidates(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {

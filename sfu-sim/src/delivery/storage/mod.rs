@@ -7,6 +7,7 @@
 //! Nobody rests safety on the engine: readers apply the first valid commit of an epoch in log order.
 
 mod memory;
+mod nats;
 mod sqlite;
 
 use std::fmt;
@@ -18,7 +19,11 @@ use mls::wire::UnixTime;
 use tokio::sync::watch;
 
 pub use memory::MemoryStorage;
+pub use nats::{NatsOptions, NatsStorage};
 pub use sqlite::SqliteStorage;
+
+/// How many bytes of records one read gives at most, after the first one.
+const READ_BYTES: usize = 4 << 20;
 
 /// Names a room's log in the storage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,16 +11,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Append, AppendId, Appended, CallId, Storage, StorageError, StorageFuture, StoredCall,
-    StoredRecord, StoredSnapshot,
+    Append, AppendId, Appended, CallId, READ_BYTES, Storage, StorageError, StorageFuture,
+    StoredCall, StoredRecord, StoredSnapshot,
 };
 
 /// How many jobs may wait for the writer, and for the reader.
 const QUEUE: usize = 4096;
 /// How many jobs share one transaction, and with it one fsync.
 const BATCH: usize = 512;
-/// How many bytes of records one read gives at most, after the first one.
-const READ_BYTES: usize = 4 << 20;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS calls (
