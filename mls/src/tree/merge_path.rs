@@ -71,9 +71,9 @@ impl TreeOverlay<'_> {
         if expected != actual {
             return Err(UpdatePathError::WrongLength { expected, actual });
         }
+        let recipients = self.recipients();
         for (step, node) in steps.iter().zip(&path.nodes) {
-            let mut expected = 0;
-            self.visit_recipients(step, &mut |_| expected += 1);
+            let expected = recipients.count(step);
             let actual = node.encrypted_path_secret.len();
             if expected != actual {
                 let node = step.node;
@@ -138,6 +138,7 @@ impl MergedPath<'_> {
         }
         Ok(DecryptedPath { commit_secret: secret.into_commit_secret(), private: next })
     }
+
     /// Decrypts the path secret of a step with whichever key of its recipients the member holds.
     fn open(
         &self,
@@ -149,7 +150,8 @@ impl MergedPath<'_> {
         let mut steps = self.steps.iter().zip(&self.path.nodes).skip(step);
         let (step, sealed) = steps.next().ok_or(UpdatePathError::NoPrivateKey)?;
         let (key, sealed) = tree
-            .recipients(step)
+            .recipients()
+            .of(step)
             .into_iter()
             .zip(&sealed.encrypted_path_secret)
             .find_map(|(node, sealed)| Some((private.key(node)?, sealed)))

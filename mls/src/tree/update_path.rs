@@ -115,22 +115,11 @@ impl TreeOverlay<'_> {
         Ok(NewPath { committer, steps, path_secrets, leaf_node, private, commit_secret })
     }
 
-    /// The nodes to which the path secret of a step is encrypted (RFC 9420 section 7.5): the resolution of the copath
-    /// child without the leaves that the commit adds, for they learn it from the Welcome.
-    pub(super) fn recipients(&self, step: &PathStep) -> Vec<NodeIndex> {
-        let mut recipients = Vec::new();
-        self.visit_recipients(step, &mut |node| recipients.push(node));
-        recipients
-    }
-
-    pub(super) fn visit_recipients(&self, step: &PathStep, visit: &mut dyn FnMut(NodeIndex)) {
+    /// The nodes to which the path secrets of an update path are encrypted.
+    pub(super) fn recipients(&self) -> Recipients<'_> {
         let mut added = self.added().to_vec();
         added.sort_unstable();
-        self.visit_resolution(step.copath_child, &mut |node| {
-            if node.leaf().is_none_or(|leaf| added.binary_search(&leaf).is_err()) {
-                visit(node);
-            }
-        });
+        Recipients { tree: self, added }
     }
 
     /// Checks that a path may come from this leaf with this signature key.
@@ -146,6 +135,36 @@ impl TreeOverlay<'_> {
             Some(leaf) if leaf != sender => Err(UpdatePathError::SignatureKeyInUse { leaf }),
             _ => Ok(()),
         }
+    }
+}
+
+/// The nodes to which the path secret of a step is encrypted (RFC 9420 section 7.5): the resolution of the copath child
+/// without the leaves that the commit adds, for they learn it from the Welcome.
+pub(super) struct Recipients<'t> {
+    tree: &'t TreeOverlay<'t>,
+    /// Sorted.
+    added: Vec<LeafIndex>,
+}
+
+impl Recipients<'_> {
+    pub(super) fn of(&self, step: &PathStep) -> Vec<NodeIndex> {
+        let mut nodes = Vec::new();
+        self.visit(step, &mut |node| nodes.push(node));
+        nodes
+    }
+
+    pub(super) fn count(&self, step: &PathStep) -> usize {
+        let mut count = 0;
+        self.visit(step, &mut |_| count += 1);
+        count
+    }
+
+    fn visit(&self, step: &PathStep, visit: &mut dyn FnMut(NodeIndex)) {
+        self.tree.visit_resolution(step.copath_child, &mut |node| {
+            if node.leaf().is_none_or(|leaf| self.added.binary_search(&leaf).is_err()) {
+                visit(node);
+            }
+        });
     }
 }
 
@@ -167,10 +186,11 @@ impl NewPath {
         group_context: &[u8],
         rng: &mut dyn CryptoRng,
     ) -> Result<EncryptedPath, UpdatePathError> {
+        let receivers = tree.recipients();
         let mut recipients = Vec::new();
         let mut counts = Vec::with_capacity(self.steps.len());
         for (step, secret) in self.steps.iter().zip(&self.path_secrets) {
-            let nodes = tree.recipients(step);
+            let nodes = receivers.of(step);
             counts.push(nodes.len());
             recipients.extend(nodes.into_iter().map(|node| (node, secret)));
         }
