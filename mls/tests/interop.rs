@@ -39,60 +39,35 @@ mod ours;
 mod proposals;
 #[path = "interop/schedule.rs"]
 mod schedule;
-
-use std::{
-    env,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
+#[path = "support/seeds.rs"]
+mod seeds;
 
 use member::Implementation;
 use schedule::{DEEDS, Deeds, play};
+use seeds::Seeds;
 
 /// From so many epochs on, every deed must have been done by every implementation.
-const ENOUGH: u64 = 300;
-
-fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |value| value.parse().expect("expected a number"))
-}
+const ENOUGH: usize = 300;
 
 #[test]
 fn groups_of_all_implementations_agree_through_random_schedules() {
-    let first = setting("FRAMELOCK_INTEROP_FIRST", 0);
-    let seeds = setting("FRAMELOCK_INTEROP_SEEDS", 200);
-    let steps = setting("FRAMELOCK_INTEROP_STEPS", 60);
-    let next = AtomicU64::new(first);
-    let worker = || {
-        let mut deeds = Deeds::new();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds {
-                return deeds;
+    let seeds = Seeds::from_environment("FRAMELOCK_INTEROP", 200, 60);
+    let deeds = seeds.play(
+        |seed| play(seed, seeds.steps),
+        |sum: &mut Deeds, deeds| {
+            for (deed, times) in deeds {
+                *sum.entry(deed).or_default() += times;
             }
-            for (deed, times) in play(seed, usize::try_from(steps).unwrap()) {
-                *deeds.entry(deed).or_default() += times;
-            }
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let deeds = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let mut all = Deeds::new();
-        for worker in workers {
-            for (deed, times) in worker.join().expect("a schedule failed, see above") {
-                *all.entry(deed).or_default() += times;
-            }
-        }
-        all
-    });
-
+        },
+    );
+    let Seeds { first, count, steps } = seeds;
     for deed in DEEDS {
         let times = Implementation::ALL.map(|who| deeds.get(&(deed, who)).copied().unwrap_or(0));
         println!("  {deed:<38} {times:?}");
-        if seeds * steps >= ENOUGH {
+        if usize::try_from(count).unwrap() * steps >= ENOUGH {
             assert!(times.iter().all(|times| *times > 0), "{deed}: {times:?}");
         }
     }
     let names = Implementation::ALL.map(|implementation| implementation.to_string()).join(", ");
-    println!("interop: {seeds} seeds x {steps} steps from seed {first}, suites 1, 2, 3: {names}");
+    println!("interop: {count} seeds x {steps} steps from seed {first}, suites 1, 2, 3: {names}");
 }

@@ -30,62 +30,34 @@ mod glass;
 mod history;
 #[path = "model/schedule.rs"]
 mod schedule;
+#[path = "support/seeds.rs"]
+mod seeds;
 mod support;
 #[path = "model/world.rs"]
 mod world;
 
-use std::{
-    env,
-    sync::atomic::{AtomicU64, Ordering},
-    thread,
-};
-
 use schedule::{Schedule, Tally};
-
-fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |value| value.parse().expect("expected a number"))
-}
+use seeds::Seeds;
 
 #[test]
 fn every_schedule_keeps_the_invariants() {
-    let first = setting("FRAMELOCK_MODEL_FIRST", 0);
-    let seeds = setting("FRAMELOCK_MODEL_SEEDS", 200);
-    let steps = usize::try_from(setting("FRAMELOCK_MODEL_STEPS", 250)).unwrap();
-    let next = AtomicU64::new(first);
-    let worker = || {
-        let mut tally = Tally::default();
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + seeds {
-                return tally;
-            }
-            let schedule = Schedule::random(seed, steps);
-            match schedule.play() {
-                Ok(played) => tally.add(&played),
-                Err(failure) => {
-                    let (smallest, then) = schedule.shrunk(failure.clone());
-                    panic!(
-                        "seed {seed}: {failure}\nFRAMELOCK_MODEL_FIRST={seed} FRAMELOCK_MODEL_SEEDS=1\n\
-                         the smallest schedule found that fails: {smallest:#?}\nwith {then}"
-                    );
-                }
-            }
-        }
+    let seeds = Seeds::from_environment("FRAMELOCK_MODEL", 200, 250);
+    let play = |seed| {
+        let schedule = Schedule::random(seed, seeds.steps);
+        schedule.play().unwrap_or_else(|failure| {
+            let (smallest, then) = schedule.shrunk(failure.clone());
+            panic!(
+                "seed {seed}: {failure}\nFRAMELOCK_MODEL_FIRST={seed} FRAMELOCK_MODEL_SEEDS=1\n\
+                 the smallest schedule found that fails: {smallest:#?}\nwith {then}"
+            );
+        })
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let tally = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let mut all = Tally::default();
-        for worker in workers {
-            all.add(&worker.join().expect("a schedule failed, see above"));
-        }
-        all
-    });
-    println!("model: {seeds} seeds x {steps} steps from seed {first}");
+    let tally = seeds.play(play, |sum: &mut Tally, tally| sum.add(&tally));
+    println!("model: {} seeds x {} steps from seed {}", seeds.count, seeds.steps, seeds.first);
     for (event, times) in &tally.events {
         println!("  {times:>8} {event}");
     }
-    if seeds >= 32 && steps >= 200 {
+    if seeds.count >= 32 && seeds.steps >= 200 {
         tally.assert_complete();
     }
 }
