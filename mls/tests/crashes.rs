@@ -205,9 +205,7 @@ fn a_receiver_dies_at_any_point_and_goes_on() {
             let mut groups = group_of(3, suite(), &options, rng);
             let mut disk = Disk::new(&groups[0], rng);
             let pending = groups[1].commit().build(rng, NOW).unwrap();
-            let commit = pending.commit().to_vec();
-            deliver(&mut groups[1..], &commit, 0);
-            groups[1].confirm(pending).unwrap();
+            let commit = settle(&mut groups[1..], 0, pending).commit;
             if staged {
                 let Processed::Commit(commit) = groups[0].process(&commit, NOW).unwrap() else {
                     panic!("expected a commit");
@@ -226,11 +224,7 @@ fn a_receiver_dies_at_any_point_and_goes_on() {
             assert!(group.is_restored(), "the commit may have been merged before");
             groups[0] = group;
             assert_agreement(&groups);
-            let pending = groups[0].commit().build(rng, NOW).unwrap();
-            let commit = pending.commit().to_vec();
-            deliver(&mut groups, &commit, 0);
-            groups[0].confirm(pending).unwrap();
-            assert_agreement(&groups);
+            commit_by(&mut groups, 0, rng);
             everybody_talks(&mut groups, rng);
         }
     }
@@ -323,10 +317,7 @@ fn a_saved_commit_belongs_to_its_group_state_member_and_key() {
             pending.group_info(&groups[0], GroupInfoOptions::default()).unwrap()
         };
         assert_eq!(info(&restored), info(&pending));
-        let commit = restored.commit().to_vec();
-        let welcome = restored.welcome().unwrap().to_vec();
-        deliver(&mut groups, &commit, 0);
-        groups[0].confirm(restored).unwrap();
+        let welcome = settle(&mut groups, 0, restored).welcome.unwrap();
         groups.push(newcomer.join(&welcome, [&bundle], None, NOW).unwrap().accept());
         assert_agreement(&groups);
 

@@ -4,23 +4,12 @@
 mod support;
 
 use mls::{
-    Client, ExternalJoinOptions, Group, GroupInfoOptions, KeyPackageBundle, MemoryPskStore,
-    ProcessError, Processed, SnapshotError, SnapshotKey,
+    Client, ExternalJoinOptions, GroupInfoOptions, KeyPackageBundle, MemoryPskStore, ProcessError,
+    Processed, SnapshotError, SnapshotKey,
     wire::{Extension, ExtensionType, Extensions, LeafIndex, PskSource},
 };
-use rand::rngs::StdRng;
 use std::sync::Arc;
 use support::*;
-
-fn everybody_commits(groups: &mut [Group], rng: &mut StdRng) {
-    for index in 0..groups.len() {
-        let pending = groups[index].commit().build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(groups, &commit, index);
-        groups[index].confirm(pending).unwrap();
-        assert_agreement(groups);
-    }
-}
 
 #[test]
 fn members_come_and_go_in_every_suite() {
@@ -33,9 +22,7 @@ fn members_come_and_go_in_every_suite() {
 
             let pending = groups[2].commit().remove(LeafIndex(4)).build(rng, NOW).unwrap();
             assert_eq!(pending.changes().removed[0].leaf, LeafIndex(4));
-            let commit = pending.commit().to_vec();
-            deliver(&mut groups, &commit, 2);
-            groups[2].confirm(pending).unwrap();
+            settle(&mut groups, 2, pending);
             let removed = groups.pop().unwrap();
             assert!(!removed.is_active());
             assert!(removed.export("test", b"", 32).is_err());
@@ -50,10 +37,7 @@ fn members_come_and_go_in_every_suite() {
                 .welcome_tree(false)
                 .build(rng, NOW)
                 .unwrap();
-            let (commit, welcome) =
-                (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
-            deliver(&mut groups, &commit, 1);
-            groups[1].confirm(pending).unwrap();
+            let welcome = settle(&mut groups, 1, pending).welcome.unwrap();
             let tree = groups[0].ratchet_tree();
             let joined = newcomer.join(&welcome, [&bundle], Some(&tree), NOW).unwrap();
             assert_eq!(joined.sender().unwrap().leaf, LeafIndex(1));
@@ -71,9 +55,7 @@ fn application_data_is_read_by_members_also_late() {
         let early = groups[0].protect(b"early", b"aad", rng).unwrap();
         let second = groups[0].protect(b"second", b"", rng).unwrap();
         let pending = groups[2].commit().remove(LeafIndex(0)).build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(&mut groups, &commit, 2);
-        groups[2].confirm(pending).unwrap();
+        settle(&mut groups, 2, pending);
         for (bytes, data) in [(&second, b"second".as_slice()), (&early, b"early")] {
             let Processed::Application(message) = groups[1].process(bytes, NOW).unwrap() else {
                 panic!("expected application data");
@@ -122,10 +104,7 @@ fn proposals_by_reference_of_every_kind_are_committed() {
             assert_eq!(changes.updated[0].leaf, LeafIndex(1));
             assert_eq!(changes.psks, 1);
             assert!(changes.extensions_changed && changes.path && !changes.external);
-            let (commit, welcome) =
-                (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
-            deliver(&mut groups, &commit, 3);
-            groups[3].confirm(pending).unwrap();
+            let welcome = settle(&mut groups, 3, pending).welcome.unwrap();
             let joined = newcomer.join(&welcome, [&bundle], None, NOW).unwrap();
             assert_eq!(joined.context().extensions, extensions);
             groups[5] = joined.accept();
@@ -174,11 +153,9 @@ fn a_commit_that_lost_the_race_is_dropped_cleanly() {
     let mut groups = group_of(3, suite(), &public_options(), rng);
     let loser = groups[0].commit().remove(LeafIndex(2)).build(rng, NOW).unwrap();
     let winner = groups[1].commit().build(rng, NOW).unwrap();
-    let commit = winner.commit().to_vec();
-    assert!(winner.is_echo(&commit) && !loser.is_echo(&commit));
-    assert_eq!(groups[1].process(&commit, NOW).unwrap_err(), ProcessError::OwnCommit);
-    deliver(&mut groups, &commit, 1);
-    groups[1].confirm(winner).unwrap();
+    assert!(winner.is_echo(winner.commit()) && !loser.is_echo(winner.commit()));
+    assert_eq!(groups[1].process(winner.commit(), NOW).unwrap_err(), ProcessError::OwnCommit);
+    settle(&mut groups, 1, winner);
     let stale = loser.commit().to_vec();
     let authenticator = groups[0].epoch_authenticator().unwrap().as_bytes().to_vec();
     assert_eq!(groups[0].confirm(loser).unwrap_err(), mls::MergeError::Superseded);
@@ -189,9 +166,7 @@ fn a_commit_that_lost_the_race_is_dropped_cleanly() {
     ));
     assert_agreement(&groups);
     let again = groups[0].commit().remove(LeafIndex(2)).build(rng, NOW).unwrap();
-    let commit = again.commit().to_vec();
-    deliver(&mut groups, &commit, 0);
-    groups[0].confirm(again).unwrap();
+    settle(&mut groups, 0, again);
     assert!(!groups[2].is_active());
     assert_agreement(&groups);
 }
@@ -205,9 +180,7 @@ fn a_restored_member_goes_on_where_it_was_saved() {
         everybody_commits(&mut groups[..], rng);
         let late_too = groups[2].protect(b"late too", b"", rng).unwrap();
         let pending = groups[3].commit().build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(&mut groups, &commit, 3);
-        groups[3].confirm(pending).unwrap();
+        settle(&mut groups, 3, pending);
         let update = groups[1].propose_update(rng).unwrap().message;
         propose_to(&mut groups, &update, 1);
 
@@ -226,9 +199,7 @@ fn a_restored_member_goes_on_where_it_was_saved() {
         // Its own update proposal, whose private key is part of the snapshot, gets committed.
         let pending = groups[0].commit().build(rng, NOW).unwrap();
         assert_eq!(pending.changes().updated.len(), 1);
-        let commit = pending.commit().to_vec();
-        deliver(&mut groups, &commit, 0);
-        groups[0].confirm(pending).unwrap();
+        settle(&mut groups, 0, pending);
         assert!(groups[1].is_restored(), "the update was made before the snapshot");
         assert_agreement(&groups);
         everybody_commits(&mut groups, rng);

@@ -70,11 +70,7 @@ fn check(groups: &mut [Group], leaf: u32, identity: &Identity, rng: &mut StdRng)
                 Processed::Application(message) if message.sender.leaf == groups[from].own_leaf()
             ));
         }
-        let pending = groups[from].commit().build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(groups, &commit, from);
-        groups[from].confirm(pending).unwrap();
-        assert_agreement(groups);
+        commit_by(groups, from, rng);
     }
 }
 
@@ -128,9 +124,7 @@ fn a_commit_and_an_update_bring_another_identity() {
         propose_to(&mut groups, &update, 2);
         let pending = groups[0].commit().build(rng, NOW).unwrap();
         assert_eq!(pending.changes().updated[0].signature_key, identity.public());
-        let commit = pending.commit().to_vec();
-        deliver(&mut groups, &commit, 0);
-        groups[0].confirm(pending).unwrap();
+        settle(&mut groups, 0, pending);
         check(&mut groups, 2, &identity, rng);
     }
 }
@@ -198,9 +192,7 @@ fn an_identity_to_come_survives_a_crash() {
     let saved = groups[1].save(&key, rng).unwrap();
     groups[1] = owner.restore(&saved, &key).unwrap();
     let pending = groups[0].commit().build(rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    deliver(&mut groups, &commit, 0);
-    groups[0].confirm(pending).unwrap();
+    settle(&mut groups, 0, pending);
     assert!(groups[1].is_restored(), "the update was made before the crash");
     check(&mut groups, 1, &identity, rng);
     let saved = groups[1].save(&key, rng).unwrap();

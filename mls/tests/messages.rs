@@ -68,9 +68,7 @@ fn messages_of_past_epochs_are_read_as_long_as_their_keys_are_kept() {
         for number in 0..4_u8 {
             sent.push(groups[0].protect(&[number], b"", rng).unwrap());
             let pending = groups[2].commit().build(rng, NOW).unwrap();
-            let commit = pending.commit().to_vec();
-            deliver(&mut groups, &commit, 2);
-            groups[2].confirm(pending).unwrap();
+            settle(&mut groups, 2, pending);
         }
         for (number, message) in (0_u8..).zip(&sent) {
             let read = groups[1].process(message, NOW);
@@ -105,10 +103,6 @@ fn padding_hides_lengths() {
         }
         assert_eq!(lengths.iter().all(|length| *length == lengths[0]), same, "{padding:?}");
         // Commits are padded as well.
-        let pending = groups[0].commit().build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(&mut groups, &commit, 0);
-        groups[0].confirm(pending).unwrap();
-        assert_agreement(&groups);
+        commit_by(&mut groups, 0, rng);
     }
 }

@@ -67,9 +67,7 @@ impl Race {
     ) -> Reclaimed {
         let loser = mine(self.groups[0].commit()).build(&mut self.rng, NOW).unwrap();
         let winner = theirs(self.groups[1].commit()).build(&mut self.rng, NOW).unwrap();
-        let commit = winner.commit().to_vec();
-        deliver(&mut self.groups, &commit, 1);
-        self.groups[1].confirm(winner).unwrap();
+        settle(&mut self.groups, 1, winner);
         self.groups[0].reclaim(loser).unwrap()
     }
 
@@ -85,9 +83,7 @@ impl Race {
             builder = builder.proposal(proposal);
         }
         let pending = builder.build(&mut self.rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(&mut self.groups, &commit, 0);
-        self.groups[0].confirm(pending).unwrap();
+        settle(&mut self.groups, 0, pending);
         assert_agreement(&self.groups);
     }
 }
@@ -150,9 +146,7 @@ fn a_removal_holds_for_a_member_that_has_changed_its_keys() {
     let loser = race.groups[0].commit().remove(LeafIndex(1)).build(&mut race.rng, NOW).unwrap();
     let identity = Identity::basic("member 1", suite(), &mut race.rng).unwrap();
     let winner = race.groups[1].commit().identity(identity).build(&mut race.rng, NOW).unwrap();
-    let commit = winner.commit().to_vec();
-    deliver(&mut race.groups, &commit, 1);
-    race.groups[1].confirm(winner).unwrap();
+    settle(&mut race.groups, 1, winner);
     let reclaimed = race.groups[0].reclaim(loser).unwrap();
     assert_eq!(reclaimed.own.len(), 1);
     race.commit_again(reclaimed);
@@ -162,9 +156,7 @@ fn a_removal_holds_for_a_member_that_has_changed_its_keys() {
     let loser = race.groups[0].commit().remove(LeafIndex(2)).build(&mut race.rng, NOW).unwrap();
     let filler = race.add(0);
     let pending = race.groups[3].commit().add(filler).build(&mut race.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    deliver(&mut race.groups, &commit, 3);
-    race.groups[3].confirm(pending).unwrap();
+    settle(&mut race.groups, 3, pending);
     let info = race.groups[3].group_info(GroupInfoOptions::default()).unwrap();
     let resync = ExternalJoinOptions { resync: true, ..ExternalJoinOptions::default() };
     let member = race.groups[2].client().clone();
@@ -202,8 +194,6 @@ fn nothing_is_left_to_do_in_a_group_that_is_closed_or_left() {
     let first = race.add(0);
     let loser = race.groups[0].commit().add(first.clone()).build(&mut race.rng, NOW).unwrap();
     let winner = race.groups[1].commit().remove(LeafIndex(0)).build(&mut race.rng, NOW).unwrap();
-    let commit = winner.commit().to_vec();
-    deliver(&mut race.groups, &commit, 1);
-    race.groups[1].confirm(winner).unwrap();
+    settle(&mut race.groups, 1, winner);
     assert_eq!(race.groups[0].reclaim(loser).unwrap(), Reclaimed::default());
 }

@@ -95,9 +95,7 @@ fn write_the_file() {
     let mut groups = group_with_past(rng);
     let late = groups[0].protect(b"late", b"", rng).unwrap();
     let pending = groups[2].commit().build(rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    deliver(&mut groups, &commit, 2);
-    groups[2].confirm(pending).unwrap();
+    settle(&mut groups, 2, pending);
     let update = groups[1].propose_update(rng).unwrap().message;
     propose_to(&mut groups, &update, 1);
     let remove = groups[0].propose_remove(mls::LeafIndex(2), rng).unwrap().message;
@@ -139,11 +137,6 @@ fn save(
 /// Three members, in a group that has had some epochs.
 fn group_with_past(rng: &mut StdRng) -> Vec<mls::Group> {
     let mut groups = group_of(3, portable(), &private_options(), rng);
-    for index in 0..3 {
-        let pending = groups[index].commit().build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(&mut groups, &commit, index);
-        groups[index].confirm(pending).unwrap();
-    }
+    everybody_commits(&mut groups, rng);
     groups
 }

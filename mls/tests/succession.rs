@@ -45,16 +45,6 @@ fn enter(
     groups
 }
 
-fn everybody_commits(groups: &mut [Group], rng: &mut StdRng) {
-    for index in 0..groups.len() {
-        let pending = groups[index].commit().build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        deliver(groups, &commit, index);
-        groups[index].confirm(pending).unwrap();
-        assert_agreement(groups);
-    }
-}
-
 #[test]
 fn a_group_moves_from_every_suite_to_the_next() {
     let suites = suites();
@@ -88,9 +78,7 @@ fn a_group_moves_from_every_suite_to_the_next() {
             let commit = old[1].commit().only_received(vec![proposed.reference]);
             let pending = commit.build(rng, NOW).unwrap();
             assert_eq!(pending.changes().reinit.as_ref(), Some(&reinit));
-            let commit = pending.commit().to_vec();
-            deliver(&mut old, &commit, 1);
-            old[1].confirm(pending).unwrap();
+            let commit = settle(&mut old, 1, pending).commit;
             assert!(old.iter().all(|group| !group.is_active()));
             assert!(old.iter().all(|group| group.reinit() == Some(&reinit)));
             let data = old[2].process(&late, NOW).unwrap();
@@ -184,9 +172,7 @@ fn resumption_keys_of_this_and_other_groups_enter_ordinary_commits() {
         .build(rng, NOW)
         .unwrap();
     assert_eq!(pending.changes().psks, 2);
-    let (commit, welcome) = (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
-    deliver(&mut groups, &commit, 0);
-    groups[0].confirm(pending).unwrap();
+    let welcome = settle(&mut groups, 0, pending).welcome.unwrap();
     // Who was not there has the key only if somebody gives it to him.
     let joined = newcomer.join(&welcome, [&bundle], None, NOW);
     assert_eq!(joined.unwrap_err(), mls::JoinError::PskUnknown(own));

@@ -34,11 +34,18 @@ use mls::{
     wire::{LeafIndex, PskSource},
 };
 use rand::rngs::StdRng;
-use support::{NOW, client, deliver, group_of, key_package, private_options, propose_to, rng};
+use support::{NOW, client, group_of, key_package, private_options, propose_to, rng, settle};
 
 /// Room for the beginnings of secrets, in a table that needs no allocation.
 const TABLE: usize = 1 << 16;
 static SECRETS: [AtomicU64; TABLE] = [const { AtomicU64::new(0) }; TABLE];
+
+/// What is dropped when proposals are, which hold no secret. But a small variant of an enum moves with whatever the stack
+/// holds beside it, which may be the remains of a key that a cipher's implementation has left there.
+const PUBLIC: [&str; 2] = [
+    "drop_in_place<mls::wire::framing::Content>",
+    "drop_in_place<mls::group::proposal_cache::ReceivedProposal>",
+];
 
 /// Where a secret was first found.
 static FOUND: Mutex<Option<String>> = Mutex::new(None);
@@ -93,9 +100,7 @@ fn inspect(block: &[u8]) {
         // What follows allocates, and frees what it has allocated.
         ARMED.set(false);
         let (size, trace) = (block.len(), Backtrace::force_capture().to_string());
-        // The proposals of a received commit hold no secret. But a small variant of an enum moves with whatever the stack
-        // holds beside it, which may be the remains of a key that a cipher's implementation has left there.
-        if !trace.contains("drop_in_place<mls::wire::framing::Content>")
+        if !PUBLIC.iter().any(|name| trace.contains(name))
             && let Ok(mut first) = FOUND.lock()
         {
             first.get_or_insert_with(|| {
@@ -154,7 +159,6 @@ fn live(suite: &'static Suite, options: &ClientOptions, rng: &mut StdRng) {
         let late = groups[index].protect(b"late", b"", rng).unwrap();
         let psk = PskSource::External { psk_id: b"name".to_vec() };
         let pending = groups[index].commit().psk(psk).build(rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
         for (other, group) in groups.iter_mut().enumerate() {
             if other != index {
                 // Out of order, so that skipped keys are kept; and one more copy that is refused.
@@ -162,8 +166,7 @@ fn live(suite: &'static Suite, options: &ClientOptions, rng: &mut StdRng) {
                 assert!(group.process(&late, NOW).is_err());
             }
         }
-        deliver(&mut groups, &commit, index);
-        groups[index].confirm(pending).unwrap();
+        settle(&mut groups, index, pending);
         for (other, group) in groups.iter_mut().enumerate() {
             if other != index {
                 assert!(matches!(group.process(&early, NOW), Ok(Processed::Application(_))));
@@ -180,9 +183,7 @@ fn live(suite: &'static Suite, options: &ClientOptions, rng: &mut StdRng) {
     let pending = builder.build(rng, NOW).unwrap();
     // One that loses the race.
     drop(groups[2].commit().build(rng, NOW).unwrap());
-    let (commit, welcome) = (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
-    deliver(&mut groups, &commit, 0);
-    groups[0].confirm(pending).unwrap();
+    let welcome = settle(&mut groups, 0, pending).welcome.unwrap();
     assert!(!groups[5].is_active());
     groups.push(join(&newcomer, &welcome, &bundle));
 
@@ -205,9 +206,7 @@ fn live(suite: &'static Suite, options: &ClientOptions, rng: &mut StdRng) {
         groups.push(pending.confirm());
     }
     let pending = groups[3].commit().build(rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    deliver(&mut groups, &commit, 3);
-    groups[3].confirm(pending).unwrap();
+    settle(&mut groups, 3, pending);
     // A commit that its receiver stages and then drops.
     let pending = groups[0].commit().build(rng, NOW).unwrap();
     drop(groups[1].process(pending.commit(), NOW).unwrap());

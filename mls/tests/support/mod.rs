@@ -12,8 +12,8 @@
 mod backends;
 
 use mls::{
-    AcceptAnyCredential, Client, ClientOptions, Group, GroupId, GroupOptions, HandshakeFormat,
-    Identity, KeyPackageBundle, Processed, UnixTime,
+    AcceptAnyCredential, Client, ClientOptions, EpochChange, Group, GroupId, GroupOptions,
+    HandshakeFormat, Identity, KeyPackageBundle, PendingCommit, Processed, UnixTime,
     crypto::{CryptoProvider, Suite},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -64,14 +64,19 @@ pub(crate) fn group_of(
     options: &ClientOptions,
     rng: &mut StdRng,
 ) -> Vec<Group> {
-    let creator = client("member 0", suite, options.clone(), rng);
-    let id = GroupId(b"test group".to_vec());
-    let mut first = creator.create_group(id, GroupOptions::default(), rng, NOW).unwrap();
-    let clients: Vec<Client> = (1..members)
+    let clients: Vec<Client> = (0..members)
         .map(|index| client(&format!("member {index}"), suite, options.clone(), rng))
         .collect();
+    group_with(&clients, rng)
+}
+
+/// A group of these clients, the others added by one commit of the first.
+pub(crate) fn group_with(clients: &[Client], rng: &mut StdRng) -> Vec<Group> {
+    let (creator, others) = clients.split_first().unwrap();
+    let id = GroupId(b"test group".to_vec());
+    let mut first = creator.create_group(id, GroupOptions::default(), rng, NOW).unwrap();
     let bundles: Vec<KeyPackageBundle> =
-        clients.iter().map(|client| key_package(client, rng)).collect();
+        others.iter().map(|client| key_package(client, rng)).collect();
     if bundles.is_empty() {
         return vec![first];
     }
@@ -83,11 +88,39 @@ pub(crate) fn group_of(
     let welcome = pending.welcome().unwrap().to_vec();
     first.confirm(pending).unwrap();
     let mut groups = vec![first];
-    for (client, bundle) in clients.iter().zip(&bundles) {
+    for (client, bundle) in others.iter().zip(&bundles) {
         groups.push(client.join(&welcome, [bundle], None, NOW).unwrap().accept());
     }
     assert_agreement(&groups);
     groups
+}
+
+/// What a commit gave that took effect.
+pub(crate) struct Settled {
+    pub(crate) change: EpochChange,
+    pub(crate) commit: Vec<u8>,
+    pub(crate) welcome: Option<Vec<u8>>,
+}
+
+/// A commit of member `from` takes effect for everybody.
+pub(crate) fn settle(groups: &mut [Group], from: usize, pending: PendingCommit) -> Settled {
+    let commit = pending.commit().to_vec();
+    let welcome = pending.welcome().map(<[u8]>::to_vec);
+    deliver(groups, &commit, from);
+    Settled { change: groups[from].confirm(pending).unwrap(), commit, welcome }
+}
+
+/// A member commits nothing but fresh keys, and all agree afterwards.
+pub(crate) fn commit_by(groups: &mut [Group], from: usize, rng: &mut StdRng) {
+    let pending = groups[from].commit().build(rng, NOW).unwrap();
+    settle(groups, from, pending);
+    assert_agreement(groups);
+}
+
+pub(crate) fn everybody_commits(groups: &mut [Group], rng: &mut StdRng) {
+    for from in 0..groups.len() {
+        commit_by(groups, from, rng);
+    }
 }
 
 /// Hands a commit to everybody but `except`, and merges it.

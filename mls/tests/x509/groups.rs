@@ -2,8 +2,7 @@
 
 use mls::{
     AcceptAnyCredential, Client, ClientError, ClientOptions, CommitError, ExternalJoinOptions,
-    Group, GroupId, GroupInfoOptions, GroupOptions, HandshakeFormat, Identity, PublicGroup,
-    PublicGroupOptions, PublicProcessed,
+    GroupInfoOptions, HandshakeFormat, Identity, PublicGroup, PublicGroupOptions, PublicProcessed,
     codec::Encode,
     crypto::Suite,
     validation::{KeyPackageViolation, LeafNodeViolation, ProposalListViolation},
@@ -14,7 +13,9 @@ use rand::rngs::StdRng;
 
 use crate::{
     authority::{Authority, PublicKey, member, member_between},
-    support::{NOW, assert_agreement, deliver, rng, suites},
+    support::{
+        NOW, assert_agreement, commit_by, deliver, everybody_commits, group_with, rng, suites,
+    },
 };
 
 fn validator(authority: &Authority) -> X509Validator {
@@ -36,34 +37,6 @@ fn basic(authority: &Authority, name: &str, suite: &'static Suite, rng: &mut Std
     Client::new(suite, Identity::basic(name, suite, rng).unwrap(), options(authority))
 }
 
-fn group_of(clients: &[Client], rng: &mut StdRng) -> Vec<Group> {
-    let (first, others) = clients.split_first().unwrap();
-    let id = GroupId(b"certified".to_vec());
-    let mut created = first.create_group(id, GroupOptions::default(), rng, NOW).unwrap();
-    let bundles: Vec<_> =
-        others.iter().map(|client| client.key_package(rng, NOW).unwrap()).collect();
-    let mut builder = created.commit();
-    for bundle in &bundles {
-        builder = builder.add(bundle.key_package().clone());
-    }
-    let pending = builder.build(rng, NOW).unwrap();
-    let welcome = pending.welcome().unwrap().to_vec();
-    created.confirm(pending).unwrap();
-    let mut groups = vec![created];
-    for (client, bundle) in others.iter().zip(&bundles) {
-        groups.push(client.join(&welcome, [bundle], None, NOW).unwrap().accept());
-    }
-    groups
-}
-
-fn commit_by(groups: &mut [Group], index: usize, rng: &mut StdRng) {
-    let pending = groups[index].commit().build(rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    deliver(groups, &commit, index);
-    groups[index].confirm(pending).unwrap();
-    assert_agreement(groups);
-}
-
 #[test]
 fn members_with_basic_credentials_and_certificates_in_one_group() {
     let authority = Authority::new("root");
@@ -77,10 +50,8 @@ fn members_with_basic_credentials_and_certificates_in_one_group() {
             basic(&authority, "bob", suite, rng),
             certified(&authority, "carol", suite, rng),
         ];
-        let mut groups = group_of(&clients, rng);
-        for index in 0..3 {
-            commit_by(&mut groups, index, rng);
-        }
+        let mut groups = group_with(&clients, rng);
+        everybody_commits(&mut groups, rng);
         let names: Vec<_> =
             groups[1].roster().map(|member| X509Names::of(&member.credential).ok()).collect();
         assert!(names[1].is_none());
@@ -96,7 +67,7 @@ fn a_member_that_supports_no_certificates_keeps_them_out() {
         Identity::basic("plain", suite, rng).unwrap(),
         ClientOptions::new(AcceptAnyCredential),
     );
-    let mut groups = group_of(&[basic(&authority, "bob", suite, rng), plain], rng);
+    let mut groups = group_with(&[basic(&authority, "bob", suite, rng), plain], rng);
     let alice = certified(&authority, "alice", suite, rng).key_package(rng, NOW).unwrap();
     let error = groups[0].commit().add(alice.key_package().clone()).build(rng, NOW).unwrap_err();
     let violation = LeafNodeViolation::CredentialTypeNotShared(CredentialType::X509);
@@ -108,7 +79,7 @@ fn a_certificate_of_another_authority_or_for_another_key_is_not_let_in() {
     let (authority, rng, suite) = (Authority::new("root"), &mut rng(202), crate::support::suite());
     let clients =
         [certified(&authority, "alice", suite, rng), certified(&authority, "bob", suite, rng)];
-    let mut groups = group_of(&clients, rng);
+    let mut groups = group_with(&clients, rng);
     let stranger = certified(&Authority::new("other"), "eve", suite, rng);
     let stolen = Identity::new(
         clients[1].identity().credential().clone(),
@@ -147,7 +118,7 @@ fn time_decides_for_those_who_send_and_never_for_those_who_receive() {
     let (authority, rng, suite) = (Authority::new("root"), &mut rng(203), crate::support::suite());
     let clients =
         [certified(&authority, "alice", suite, rng), certified(&authority, "bob", suite, rng)];
-    let mut groups = group_of(&clients, rng);
+    let mut groups = group_with(&clients, rng);
     let info = groups[0].group_info(GroupInfoOptions::default()).unwrap();
     let service = |expiry| {
         let options = PublicGroupOptions::new(validator(&authority).expiry(expiry));
@@ -211,7 +182,7 @@ fn a_member_comes_back_with_a_renewed_certificate_and_with_no_other_name() {
     let (authority, rng, suite) = (Authority::new("root"), &mut rng(204), crate::support::suite());
     let clients =
         [certified(&authority, "alice", suite, rng), certified(&authority, "bob", suite, rng)];
-    let mut groups = group_of(&clients, rng);
+    let mut groups = group_with(&clients, rng);
     let keys = clients[1].identity().keys().clone();
     let with = |params: &rcgen::CertificateParams| {
         let credential = authority.certify(params, &PublicKey::of(suite, &keys));

@@ -56,13 +56,8 @@ fn new_requirements_do_not_hold_for_those_who_are_removed_by_the_same_commit() {
     let mut scene = able_scene(101);
     let client = scene.client("unable");
     let bundle = key_package(&client, &mut scene.rng);
-    let builder = scene.groups[0].commit().add(bundle.key_package().clone());
-    let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    let welcome = pending.welcome().unwrap().to_vec();
-    scene.groups[0].confirm(pending).unwrap();
+    let added = bundle.key_package().clone();
+    let welcome = scene.commit(|builder| builder.add(added)).welcome.unwrap();
     let mut unable = client.join(&welcome, [&bundle], None, NOW).unwrap().accept();
 
     let bytes = scene.forge(vec![require_kind()]);
@@ -76,12 +71,8 @@ fn new_requirements_do_not_hold_for_those_who_are_removed_by_the_same_commit() {
     let removed = unable.own_leaf();
     let builder = scene.groups[0].commit().proposal(require_kind()).remove(removed);
     let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    support::merge(&mut unable, &commit);
+    support::merge(&mut unable, &scene.settle(0, pending).commit);
     assert!(!unable.is_active());
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
     scene.goes_on();
 }
 
@@ -176,11 +167,8 @@ fn members_are_judged_by_whoever_joins() {
     let mut scene = scene(103);
     let eve = scene.client("eve");
     let bundle = key_package(&eve, &mut scene.rng);
-    let builder = scene.groups[0].commit().add(bundle.key_package().clone());
-    let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    let added = bundle.key_package().clone();
+    scene.commit(|builder| builder.add(added));
 
     let options = ClientOptions { validator: Arc::new(NotEve), ..public_options() };
     let careful = client("careful", suite(), options, &mut scene.rng);
@@ -271,12 +259,7 @@ fn proposals_from_outside_the_group() {
     };
     let list = ExternalSenders(vec![sender]);
     let extension = Extension::new(ExtensionType::EXTERNAL_SENDERS, &list);
-    let builder = scene.groups[0].commit().extensions(Extensions::from_iter([extension]));
-    let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.commit(|builder| builder.extensions(Extensions::from_iter([extension])));
 
     for index in [1, u32::MAX] {
         let bytes = from_outside(&scene, &moderator, Sender::External(index), removal());
@@ -293,14 +276,9 @@ fn proposals_from_outside_the_group() {
     let bytes = from_outside(&scene, &stranger, Sender::NewMemberProposal, add(own.key_package()));
     scene.propose(usize::MAX, &bytes);
 
-    let pending = scene.groups[0].commit().build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    assert_eq!((pending.changes().added.len(), pending.changes().removed.len()), (1, 1));
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    let welcome = pending.welcome().unwrap().to_vec();
-    scene.groups[0].confirm(pending).unwrap();
-    scene.groups[3] = stranger.join(&welcome, [&own], None, NOW).unwrap().accept();
+    let Settled { change, welcome, .. } = scene.commit(|builder| builder);
+    assert_eq!((change.changes.added.len(), change.changes.removed.len()), (1, 1));
+    scene.groups[3] = stranger.join(&welcome.unwrap(), [&own], None, NOW).unwrap().accept();
     scene.goes_on();
 }
 

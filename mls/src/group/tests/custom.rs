@@ -62,17 +62,6 @@ fn custom(kind: ProposalType, data: &[u8]) -> Proposal {
     Proposal::Other(kind, data.to_vec())
 }
 
-fn commit_all(
-    scene: &mut Scene,
-    builder: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>,
-) -> crate::EpochChange {
-    let pending = builder(scene.groups[0].commit()).build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap()
-}
-
 #[test]
 fn custom_proposals_by_reference_and_by_value_reach_everybody_alike() {
     let mut scene = custom_scene(120);
@@ -133,8 +122,7 @@ fn a_path_is_required_by_what_was_registered() {
     drop(pending);
     let bytes = scene.forge(vec![custom(LIGHT, b"1"), custom(HEAVY, b"1")]);
     scene.refuse(&bytes, &Violation::PathMissing);
-    let change =
-        commit_all(&mut scene, |builder| builder.proposal(custom(LIGHT, b"1")).omit_path());
+    let change = scene.commit(|builder| builder.proposal(custom(LIGHT, b"1")).omit_path()).change;
     assert!(!change.changes.path && change.changes.custom.len() == 1);
     scene.goes_on();
 }
@@ -175,7 +163,7 @@ fn of_proposals_that_break_a_rule_together_as_many_are_committed_as_can_be() {
             scene.groups[from].propose(custom(LIGHT, data), &mut scene.rng, NOW).unwrap();
         scene.propose(from, &proposed.message);
     }
-    let change = commit_all(&mut scene, |builder| builder);
+    let change = scene.commit(|builder| builder).change;
     assert_eq!(change.changes.custom.len(), 1);
     scene.goes_on();
 }
@@ -191,16 +179,8 @@ fn a_type_that_some_member_does_not_list() {
     // Somebody joins who knows nothing of the type: nobody may commit it, until that member is removed.
     let simple = client("simple", suite(), public_options(), &mut scene.rng);
     let bundle = key_package(&simple, &mut scene.rng);
-    let pending = scene.groups[0]
-        .commit()
-        .add(bundle.key_package().clone())
-        .build(&mut scene.rng, NOW)
-        .unwrap();
-    let commit = pending.commit().to_vec();
-    let welcome = pending.welcome().unwrap().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    let added = bundle.key_package().clone();
+    let welcome = scene.commit(|builder| builder.add(added)).welcome.unwrap();
     let mut simple = simple.join(&welcome, [&bundle], None, NOW).unwrap().accept();
     let error = scene.groups[0].propose(custom(LIGHT, b"1"), &mut scene.rng, NOW).unwrap_err();
     assert_eq!(error, CommitError::Invalid(Violation::TypeNotSupported(LIGHT)));
@@ -216,13 +196,10 @@ fn a_type_that_some_member_does_not_list() {
         .remove(leaf)
         .build(&mut scene.rng, NOW)
         .unwrap();
-    let commit = pending.commit().to_vec();
     // The one who is removed need not know the type to see that it is.
-    support::merge(&mut simple, &commit);
+    support::merge(&mut simple, pending.commit());
     assert!(!simple.is_active());
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.settle(0, pending);
     scene.goes_on();
 }
 
@@ -275,7 +252,7 @@ fn custom_proposals_from_outside_the_group() {
     let moderator = scene.client("moderator");
     let senders = ExternalSenders(vec![moderator.identity().external_sender()]);
     let extension = Extension::new(ExtensionType::EXTERNAL_SENDERS, &senders);
-    commit_all(&mut scene, |builder| builder.extensions(Extensions::from_iter([extension])));
+    scene.commit(|builder| builder.extensions(Extensions::from_iter([extension])));
     let proposer =
         ExternalProposer::in_group(suite(), moderator.identity().clone(), scene.service.context())
             .unwrap();
@@ -294,7 +271,7 @@ fn custom_proposals_from_outside_the_group() {
     let bytes = from_outside(&scene, &moderator, Sender::External(0), custom(HEAVY, &[0]));
     let expected = ProcessError::InvalidProposal(Violation::Rule(FIRST_BYTE));
     assert_eq!(scene.groups[1].process(&bytes, NOW).unwrap_err(), expected);
-    let change = commit_all(&mut scene, |builder| builder);
+    let change = scene.commit(|builder| builder).change;
     assert_eq!(change.changes.custom.len(), 1);
     assert_eq!(change.changes.custom[0].sender, Sender::External(0));
     scene.goes_on();
@@ -334,11 +311,10 @@ fn an_extension_of_the_application_is_bound_by_a_rule() {
     options.rules = Arc::new(KeepsTopic);
     let mut scene = scene_with(129, options);
     let topic = |text: &[u8]| Extension { extension_type: TOPIC, data: text.to_vec() };
-    let change = commit_all(&mut scene, |builder| {
-        builder.extensions(Extensions::from_iter([topic(b"one")]))
-    });
+    let set = |text: &[u8]| Extensions::from_iter([topic(text)]);
+    let change = scene.commit(|builder| builder.extensions(set(b"one"))).change;
     assert!(change.changes.extensions_changed);
-    commit_all(&mut scene, |builder| builder.extensions(Extensions::from_iter([topic(b"two")])));
+    scene.commit(|builder| builder.extensions(set(b"two")));
     assert_eq!(scene.groups[3].context().extensions.find(TOPIC), Some(b"two".as_slice()));
     let gone =
         Proposal::GroupContextExtensions(GroupContextExtensions { extensions: Extensions::new() });
@@ -369,14 +345,10 @@ fn extensions_of_the_application_in_leaves_key_packages_and_welcomes() {
     assert!(listed.contains(&BADGE) && listed.contains(&HINT));
     assert_eq!(bundle.key_package().extensions.find(HINT), Some(b"once".as_slice()));
     // The others list neither type, and need not.
-    let mut builder = scene.groups[0].commit().add(bundle.key_package().clone());
-    builder = builder.welcome_extensions(with(TOPIC, b"weather"));
-    let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    let welcome = pending.welcome().unwrap().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    let added = bundle.key_package().clone();
+    let extensions = with(TOPIC, b"weather");
+    let settled = scene.commit(|builder| builder.add(added).welcome_extensions(extensions));
+    let welcome = settled.welcome.unwrap();
     let staged = newcomer.join(&welcome, [&bundle], None, NOW).unwrap();
     assert_eq!(staged.extensions().find(TOPIC), Some(b"weather".as_slice()));
     assert!(staged.extensions().find(ExtensionType::RATCHET_TREE).is_some());

@@ -48,10 +48,7 @@ fn holds(group: &Group, secret: &[u8]) -> bool {
 
 fn everybody_commits(scene: &mut Scene, times: usize) {
     for index in (0..scene.groups.len()).cycle().take(times) {
-        let pending = scene.groups[index].commit().build(&mut scene.rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        support::deliver(&mut scene.groups, &commit, index);
-        scene.groups[index].confirm(pending).unwrap();
+        support::commit_by(&mut scene.groups, index, &mut scene.rng);
     }
 }
 
@@ -148,9 +145,7 @@ fn what_leads_to_an_epoch_is_not_part_of_it() {
     let source = PskSource::External { psk_id: b"psk".to_vec() };
     let builder = scene.groups[0].commit().add(bundle.key_package().clone()).psk(source);
     let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let (commit, welcome) = (pending.commit().to_vec(), pending.welcome().unwrap().to_vec());
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    let welcome = scene.settle(0, pending).welcome.unwrap();
     let joined = newcomer.join(&welcome, [&bundle], None, NOW).unwrap().accept();
     let private = bundle.private_keys();
     let (init_key, leaf_key) = (private.0.as_bytes().to_vec(), private.1.as_bytes().to_vec());

@@ -297,10 +297,8 @@ fn a_public_group_follows_and_compares() {
     assert_eq!(staged.check_welcome(both.welcome().unwrap()), Err(WelcomeMismatch::Joiners));
     assert_eq!(staged.check_welcome(&info), Err(WelcomeMismatch::NotAWelcome));
     assert_eq!(staged.changes().welcomed, [bundle.reference().clone()]);
-    let commit = pending.commit().to_vec();
     scene.service.merge(*staged).unwrap();
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    support::settle(&mut scene.groups, 0, pending);
     scene.goes_on();
 }
 
@@ -327,7 +325,7 @@ fn what_applications_hold_may_move_between_threads() {
     sendable::<PublicGroup>();
     sendable::<Client>();
     sendable::<KeyPackageBundle>();
-    sendable::<crate::PendingCommit>();
+    sendable::<PendingCommit>();
     sendable::<crate::StagedCommit>();
 }
 

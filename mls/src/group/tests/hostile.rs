@@ -87,11 +87,7 @@ fn the_last_epoch_has_no_successor() {
 #[test]
 fn a_closed_group_stays_closed() {
     let mut scene = scene(63);
-    let pending = scene.groups[0].commit().proposal(reinit()).build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.commit(|builder| builder.proposal(reinit()));
     // A member that ignores the ReInit goes on.
     scene.groups[0].closed = None;
     let removal = scene.groups[0].propose_remove(LAST, &mut scene.rng).unwrap().message;
@@ -240,10 +236,7 @@ fn a_missed_proposal_asks_for_a_resync() {
 #[test]
 fn a_removed_member_sees_its_removal_and_nothing_after_it() {
     let mut scene = scene(69);
-    let pending = scene.groups[0].commit().remove(LAST).build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    let commit = scene.commit(|builder| builder.remove(LAST)).commit;
     let rng = &mut scene.rng;
     let next = scene.groups[0].commit().build(rng, NOW).unwrap();
     let data = scene.groups[0].protect(b"data", b"", rng).unwrap();

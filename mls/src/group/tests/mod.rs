@@ -26,7 +26,8 @@ use rand::rngs::StdRng;
 
 use crate::{
     AcceptAnyCredential, Action, Client, ClientOptions, CommitBuilder, Group, GroupInfoOptions,
-    KeyPackageBundle, ProcessError, PublicGroup, PublicGroupOptions, PublicProcessed,
+    KeyPackageBundle, PendingCommit, ProcessError, PublicGroup, PublicGroupOptions,
+    PublicProcessed,
     codec::{Decode, Encode},
     framing::{protect_public, sign},
     tree::TreeView,
@@ -38,7 +39,7 @@ use crate::{
     },
 };
 
-use support::{NOW, client, group_of, key_package, public_options, rng, suite};
+use support::{NOW, Settled, client, group_of, key_package, public_options, rng, suite};
 
 /// A group of three with the delivery service that follows it.
 struct Scene {
@@ -55,12 +56,7 @@ fn scene(seed: u64) -> Scene {
 fn scene_with(seed: u64, options: ClientOptions) -> Scene {
     let mut rng = rng(seed);
     let mut groups = group_of(4, suite(), &options, &mut rng);
-    for index in 0..groups.len() {
-        let pending = groups[index].commit().build(&mut rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        support::deliver(&mut groups, &commit, index);
-        groups[index].confirm(pending).unwrap();
-    }
+    support::everybody_commits(&mut groups, &mut rng);
     let service = PublicGroupOptions {
         rules: options.rules.clone(),
         proposal_types: options.proposal_types.clone(),
@@ -139,12 +135,16 @@ impl Scene {
     }
 
     /// A commit of member 0 takes effect for everybody.
-    fn commit(&mut self, build: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>) {
+    fn commit(&mut self, build: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>) -> Settled {
         let pending = build(self.groups[0].commit()).build(&mut self.rng, NOW).unwrap();
-        let commit = pending.commit().to_vec();
-        support::deliver(&mut self.groups, &commit, 0);
-        follow(&mut self.service, &commit);
-        self.groups[0].confirm(pending).unwrap();
+        self.settle(0, pending)
+    }
+
+    /// A commit that a member has built takes effect for everybody.
+    fn settle(&mut self, from: usize, pending: PendingCommit) -> Settled {
+        let settled = support::settle(&mut self.groups, from, pending);
+        follow(&mut self.service, &settled.commit);
+        settled
     }
 
     /// The state goes on as if nothing had been received.
@@ -155,10 +155,7 @@ impl Scene {
         self.service.clear_proposals();
         for index in 0..self.groups.len() {
             let pending = self.groups[index].commit().build(&mut self.rng, NOW).unwrap();
-            let commit = pending.commit().to_vec();
-            support::deliver(&mut self.groups, &commit, index);
-            follow(&mut self.service, &commit);
-            self.groups[index].confirm(pending).unwrap();
+            self.settle(index, pending);
             support::assert_agreement(&self.groups);
             assert_eq!(self.groups[0].context(), self.service.context());
         }

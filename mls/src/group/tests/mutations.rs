@@ -82,10 +82,7 @@ fn late_application_data() {
     let mut scene = scene(92);
     let data = scene.groups[0].protect(b"late", b"", &mut scene.rng).unwrap();
     let pending = scene.groups[2].commit().build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 2);
-    follow(&mut scene.service, &commit);
-    scene.groups[2].confirm(pending).unwrap();
+    scene.settle(2, pending);
     unchanged_by_mutations(&mut scene.groups[1], &data);
     assert!(scene.groups[1].process(&data, NOW).is_ok());
     unchanged_by_mutations(&mut scene.groups[1], &data);

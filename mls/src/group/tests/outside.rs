@@ -23,25 +23,13 @@ fn moderated(seed: u64) -> (Scene, Client, ExternalProposer) {
     let list = [&other, &moderator].map(|client| client.identity().external_sender());
     let extension =
         Extension::new(ExtensionType::EXTERNAL_SENDERS, &ExternalSenders(list.to_vec()));
-    commit(&mut scene, |builder| builder.extensions(Extensions::from_iter([extension])));
+    scene.commit(|builder| builder.extensions(Extensions::from_iter([extension])));
     let identity = moderator.identity().clone();
     let proposer = ExternalProposer::in_group(suite(), identity, scene.service.context()).unwrap();
     (scene, moderator, proposer)
 }
 
-fn commit(
-    scene: &mut Scene,
-    builder: impl FnOnce(CommitBuilder<'_>) -> CommitBuilder<'_>,
-) -> (crate::EpochChange, Option<Vec<u8>>) {
-    let pending = builder(scene.groups[0].commit()).build(&mut scene.rng, NOW).unwrap();
-    let bytes = pending.commit().to_vec();
-    let welcome = pending.welcome().map(<[u8]>::to_vec);
-    support::deliver(&mut scene.groups, &bytes, 0);
-    follow(&mut scene.service, &bytes);
-    (scene.groups[0].confirm(pending).unwrap(), welcome)
-}
-
-fn refused(scene: &mut Scene, bytes: &[u8], expected: &ProcessError) {
+pub(super) fn refused(scene: &mut Scene, bytes: &[u8], expected: &ProcessError) {
     for group in &mut scene.groups {
         let before = group.encode_state().unwrap();
         assert_eq!(group.process(bytes, NOW).unwrap_err(), *expected);
@@ -77,7 +65,7 @@ fn an_external_sender_adds_and_removes() {
     scene.propose(usize::MAX, &removal.message);
     let held: Vec<Sender> = scene.groups[2].proposals().map(|p| p.sender).collect();
     assert_eq!(held, [Sender::External(1); 2]);
-    let (change, welcome) = commit(&mut scene, |builder| builder);
+    let Settled { change, welcome, .. } = scene.commit(|builder| builder);
     assert_eq!((change.changes.added.len(), change.changes.removed.len()), (1, 1));
     let joined = newcomer.join(&welcome.unwrap(), [&bundle], None, NOW).unwrap().accept();
     scene.groups[3] = joined;
@@ -125,7 +113,7 @@ fn every_other_type_is_refused_on_both_sides() {
 }
 
 /// The message with another proposal in it, signed again.
-fn instead(client: &Client, message: &[u8], proposal: Proposal) -> Vec<u8> {
+pub(super) fn instead(client: &Client, message: &[u8], proposal: Proposal) -> Vec<u8> {
     let MlsMessage(MlsMessageBody::PublicMessage(mut message)) =
         MlsMessage::from_bytes(message).unwrap()
     else {
@@ -176,7 +164,7 @@ fn a_proposer_that_the_group_does_not_list() {
 fn an_external_proposal_is_good_for_its_epoch_and_group() {
     let (mut scene, moderator, proposer) = moderated(164);
     let bytes = proposer.propose_remove(LAST).unwrap().message;
-    commit(&mut scene, |builder| builder);
+    scene.commit(|builder| builder);
     let current = scene.groups[0].epoch();
     let stale = ProcessError::StaleEpoch { message: current - 1, current };
     refused(&mut scene, &bytes, &stale);
@@ -215,7 +203,7 @@ fn an_entry_whose_key_is_none_of_the_suite() {
         credential: moderator.identity().credential().clone(),
     };
     let extension = Extension::new(ExtensionType::EXTERNAL_SENDERS, &ExternalSenders(vec![sender]));
-    commit(&mut scene, |builder| builder.extensions(Extensions::from_iter([extension])));
+    scene.commit(|builder| builder.extensions(Extensions::from_iter([extension])));
     let removal = Proposal::Remove(Remove { removed: LAST });
     let bytes = from_outside(&scene, &moderator, Sender::External(0), removal);
     refused(&mut scene, &bytes, &ProcessError::Framing(FramingError::InvalidSignature));
@@ -263,7 +251,7 @@ fn a_client_asks_to_join() {
     let asked = guest.propose_join(id, epoch, &bundle).unwrap();
     let reference = scene.propose(usize::MAX, &asked.message);
     assert_eq!(reference, ProposalOrRef::Reference(asked.reference));
-    let (change, welcome) = commit(&mut scene, |builder| builder);
+    let Settled { change, welcome, .. } = scene.commit(|builder| builder);
     assert_eq!(change.changes.added[0].credential, *guest.identity().credential());
     scene.groups.push(guest.join(&welcome.unwrap(), [&bundle], None, NOW).unwrap().accept());
     scene.goes_on();

@@ -123,17 +123,8 @@ fn adds_of_one_client_twice_or_of_a_member() {
     scene.refuse(&bytes, &Violation::AddsMember(LAST));
 
     // The same client may come back in the commit that removes it.
-    let pending = scene.groups[0]
-        .commit()
-        .remove(LAST)
-        .add(again.key_package().clone())
-        .build(&mut scene.rng, NOW)
-        .unwrap();
-    let commit = pending.commit().to_vec();
-    let welcome = pending.welcome().unwrap().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    let added = again.key_package().clone();
+    let welcome = scene.commit(|builder| builder.remove(LAST).add(added)).welcome.unwrap();
     scene.groups[3] = member.join(&welcome, [&again], None, NOW).unwrap().accept();
     scene.goes_on();
 }
@@ -175,14 +166,9 @@ fn a_psk_that_this_member_lacks_asks_for_a_resync() {
     scene.options = with_psk;
     let newcomer = scene.client("newcomer");
     let bundle = key_package(&newcomer, &mut scene.rng);
-    let pending =
-        scene.groups[0].commit().add(bundle.key_package().clone()).build(&mut scene.rng, NOW);
-    let pending = pending.unwrap();
-    let commit = pending.commit().to_vec();
-    let mut joined =
-        newcomer.join(pending.welcome().unwrap(), [&bundle], None, NOW).unwrap().accept();
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    let added = bundle.key_package().clone();
+    let welcome = scene.commit(|builder| builder.add(added)).welcome.unwrap();
+    let mut joined = newcomer.join(&welcome, [&bundle], None, NOW).unwrap().accept();
     let pending = joined.commit().psk(external_psk()).build(&mut scene.rng, NOW).unwrap();
     let before = scene.groups[1].encode_state().unwrap();
     let error = scene.groups[1].process(pending.commit(), NOW).unwrap_err();
@@ -234,11 +220,7 @@ fn a_reinit_with_others_or_of_a_lower_version() {
 #[test]
 fn a_reinit_alone_closes_the_group() {
     let mut scene = scene(28);
-    let pending = scene.groups[0].commit().proposal(reinit(1)).build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.commit(|builder| builder.proposal(reinit(1)));
     for group in &mut scene.groups {
         assert!(!group.is_active() && group.reinit().is_some());
         assert!(group.protect(b"data", b"", &mut scene.rng).is_err());

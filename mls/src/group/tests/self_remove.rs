@@ -1,6 +1,10 @@
 //! SelfRemove (draft-ietf-mls-extensions-09, section "SelfRemove Proposal").
 
-use super::{combined::from_outside, *};
+use super::{
+    combined::from_outside,
+    outside::{instead, refused},
+    *,
+};
 use crate::{
     CommitError, ExternalJoinOptions, ExternalProposer, HandshakeFormat, HandshakePolicy,
     JoinError, Processed,
@@ -23,32 +27,20 @@ fn leaving(seed: u64) -> (Scene, ProposalOrRef, Vec<u8>) {
     (scene, reference, message)
 }
 
-fn refused_proposal(scene: &mut Scene, bytes: &[u8], expected: &ProcessError) {
-    for group in &mut scene.groups[1..] {
-        let before = group.encode_state().unwrap();
-        assert_eq!(group.process(bytes, NOW).unwrap_err(), *expected);
-        assert_eq!(*group.encode_state().unwrap(), *before);
-    }
-    assert_eq!(scene.service.process(bytes, NOW).unwrap_err(), *expected);
-}
-
 #[test]
 fn another_member_commits_it() {
     let (mut scene, _, _) = leaving(140);
     let pending = scene.groups[0].commit().omit_path().build(&mut scene.rng, NOW).unwrap();
     assert!(pending.changes().path, "a path is required");
     assert_eq!(pending.changes().removed[0].leaf, LAST);
-    let commit = pending.commit().to_vec();
-    let Processed::Commit(staged) = scene.groups[3].process(&commit, NOW).unwrap() else {
+    let Processed::Commit(staged) = scene.groups[3].process(pending.commit(), NOW).unwrap() else {
         panic!("expected a commit")
     };
     assert!(staged.changes().self_removed);
     scene.groups[3].merge(*staged).unwrap();
     assert!(!scene.groups[3].is_active());
     scene.groups.truncate(3);
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.settle(0, pending);
     assert_eq!(scene.groups[1].member_count(), 3);
     scene.goes_on();
 }
@@ -111,19 +103,16 @@ fn an_external_joiner_checks_what_it_was_handed() {
         let options = ExternalJoinOptions { self_removes, ..ExternalJoinOptions::default() };
         outsider.join_external(&info, None, options, &mut scene.rng, NOW).map(|_| ())
     };
-    let refused = |error| Err(JoinError::SelfRemove(Box::new(error)));
-    assert_eq!(join(vec![altered]), refused(ProcessError::Framing(FramingError::InvalidSignature)));
-    assert_eq!(join(vec![removal]), refused(ProcessError::WrongKind));
-    assert_eq!(join(vec![info.clone()]), refused(ProcessError::WrongKind));
+    let handed = |error| Err(JoinError::SelfRemove(Box::new(error)));
+    assert_eq!(join(vec![altered]), handed(ProcessError::Framing(FramingError::InvalidSignature)));
+    assert_eq!(join(vec![removal]), handed(ProcessError::WrongKind));
+    assert_eq!(join(vec![info.clone()]), handed(ProcessError::WrongKind));
     assert_eq!(join(vec![membership]), Ok(()), "nobody outside can check the membership tag");
     let twice =
         Violation::RepeatedReference(scene.groups[3].proposals().next().unwrap().reference.clone());
     assert_eq!(join(vec![message.clone(), message.clone()]), Err(JoinError::ExternalCommit(twice)));
     // Of an epoch that has passed.
-    let pending = scene.groups[0].commit().without_received().build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.commit(|builder| builder.without_received());
     let info = scene.groups[1].group_info(GroupInfoOptions::default()).unwrap();
     let options =
         ExternalJoinOptions { self_removes: vec![message], ..ExternalJoinOptions::default() };
@@ -262,12 +251,7 @@ fn it_does_not_come_from_outside() {
     let moderator = scene.client("moderator");
     let senders = ExternalSenders(vec![moderator.identity().external_sender()]);
     let extension = Extension::new(ExtensionType::EXTERNAL_SENDERS, &senders);
-    let builder = scene.groups[0].commit().extensions(Extensions::from_iter([extension]));
-    let pending = builder.build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.commit(|builder| builder.extensions(Extensions::from_iter([extension])));
     let identity = moderator.identity().clone();
     let proposer =
         ExternalProposer::in_group(suite(), identity, scene.groups[0].context()).unwrap();
@@ -276,9 +260,9 @@ fn it_does_not_come_from_outside() {
     // Signed by a library that does not care.
     let removal = Proposal::Remove(Remove { removed: LAST });
     let bytes = from_outside(&scene, &moderator, Sender::External(0), removal);
-    let bytes = forge_outside(&moderator, &bytes);
+    let bytes = instead(&moderator, &bytes, Proposal::SelfRemove);
     let expected = ProcessError::Framing(FramingError::ProposalNotAllowed(KIND));
-    refused_proposal(&mut scene, &bytes, &expected);
+    refused(&mut scene, &bytes, &expected);
     scene.goes_on();
 }
 
@@ -289,25 +273,6 @@ fn forge_content(group: &Group, content: FramedContent) -> Vec<u8> {
     let signed = sign(suite(), WireFormat::PublicMessage, content, context, signer).unwrap();
     let key = group.secrets.as_ref().unwrap().epoch.membership_key();
     let message = protect_public(suite(), signed.finish().unwrap(), Some(key), context).unwrap();
-    MlsMessage(MlsMessageBody::PublicMessage(message)).to_bytes()
-}
-
-/// The message of an external sender, with a SelfRemove instead of what it proposes, signed again.
-fn forge_outside(client: &Client, message: &[u8]) -> Vec<u8> {
-    let MlsMessage(MlsMessageBody::PublicMessage(mut message)) =
-        MlsMessage::from_bytes(message).unwrap()
-    else {
-        panic!("expected a public message")
-    };
-    message.content.content = Content::Proposal(Proposal::SelfRemove);
-    let tbs = crate::wire::FramedContentTbs {
-        wire_format: WireFormat::PublicMessage,
-        content: &message.content,
-        group_context: &[],
-    };
-    let signer = client.identity().signer();
-    message.auth.signature =
-        suite().sign_with_label(signer, "FramedContentTBS", &tbs.to_bytes()).unwrap();
     MlsMessage(MlsMessageBody::PublicMessage(message)).to_bytes()
 }
 
@@ -324,11 +289,7 @@ fn a_group_in_which_somebody_does_not_support_it() {
     let signed = crate::wire::KeyPackageTbs(&unable).to_bytes();
     unable.signature =
         suite().sign_with_label(identity.signer(), "KeyPackageTBS", &signed).unwrap();
-    let pending = scene.groups[0].commit().add(unable).build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    scene.commit(|builder| builder.add(unable));
 
     let error = scene.groups[3].propose_self_remove(&mut scene.rng).unwrap_err();
     assert_eq!(error, CommitError::Invalid(Violation::TypeNotSupported(KIND)));

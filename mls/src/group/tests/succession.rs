@@ -61,10 +61,7 @@ fn closed(seed: u64) -> Succession {
     let mut this = able_scene(seed);
     let scene = &mut this.scene;
     let pending = scene.groups[1].commit().reinit(reinit()).build(&mut scene.rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 1);
-    follow(&mut scene.service, &commit);
-    scene.groups[1].confirm(pending).unwrap();
+    scene.settle(1, pending);
     this
 }
 
@@ -406,9 +403,8 @@ fn a_closed_group_sends_and_takes_nothing_more() {
     let rng = &mut this.scene.rng;
     let late = this.scene.groups[2].protect(b"late", b"", rng).unwrap();
     let pending = this.scene.groups[1].commit().reinit(reinit()).build(rng, NOW).unwrap();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut this.scene.groups, &commit, 1);
-    this.scene.groups[1].confirm(pending).unwrap();
+    this.scene.settle(1, pending);
+    let rng = &mut this.scene.rng;
     let defiant = &mut this.scene.groups[2];
     defiant.closed = None;
     let data = defiant.protect(b"data", b"", rng).unwrap();

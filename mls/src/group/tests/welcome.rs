@@ -68,9 +68,7 @@ pub(super) fn invitation_to(mut scene: Scene, path: bool) -> Invitation {
     let builder = if path { builder } else { builder.omit_path() };
     let pending = builder.build(&mut scene.rng, NOW).unwrap();
     let message = pending.welcome().unwrap().to_vec();
-    let commit = pending.commit().to_vec();
-    support::deliver(&mut scene.groups, &commit, 0);
-    scene.groups[0].confirm(pending).unwrap();
+    let commit = support::settle(&mut scene.groups, 0, pending).commit;
     Invitation { scene, client, open, message, commit }
 }
 
@@ -359,10 +357,7 @@ fn a_tree_beside_the_welcome() {
     let old_tree = scene.groups[0].ratchet_tree();
     let builder = scene.groups[0].commit().add(bundle.key_package().clone());
     let pending = builder.welcome_tree(false).build(&mut scene.rng, NOW).unwrap();
-    let (welcome, commit) = (pending.welcome().unwrap().to_vec(), pending.commit().to_vec());
-    support::deliver(&mut scene.groups, &commit, 0);
-    follow(&mut scene.service, &commit);
-    scene.groups[0].confirm(pending).unwrap();
+    let welcome = scene.settle(0, pending).welcome.unwrap();
     let tree = scene.groups[0].ratchet_tree();
     let join = |tree: Option<&[u8]>| client.join(&welcome, [&bundle], tree, NOW);
     let error = |violation| JoinError::GroupInfo(violation);
