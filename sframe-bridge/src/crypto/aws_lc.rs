@@ -1,11 +1,11 @@
 //! The backend on `aws-lc-rs`.
 
+use super::gcm::aws_lc_rs::{AES_128_GCM, AES_256_GCM};
 use super::{
-    Aead, BackendError, FrameCipher, FrameProvider, GCM_TAG_LENGTH, Kdf, NONCE_LENGTH, Prk,
-    SuiteCrypto, Unauthentic, ctr_hmac_lengths, ctr_initial_block,
+    Aead, BackendError, FrameCipher, FrameProvider, Kdf, NONCE_LENGTH, Prk, SuiteCrypto,
+    Unauthentic, ctr_hmac_lengths, ctr_initial_block,
 };
 use crate::suite::CipherSuite;
-use aws_lc_rs::aead::{self, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{self, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::{hkdf, hmac, iv::FixedLength};
 use subtle::ConstantTimeEq as _;
@@ -79,57 +79,6 @@ impl Kdf for Hkdf {
             .expand(&[info], OutputLength(out.len()))
             .and_then(|okm| okm.fill(out))
             .map_err(|_| BackendError)
-    }
-}
-
-pub(super) struct Gcm(&'static aead::Algorithm);
-
-pub(super) static AES_128_GCM: Gcm = Gcm(&aead::AES_128_GCM);
-pub(super) static AES_256_GCM: Gcm = Gcm(&aead::AES_256_GCM);
-
-impl Gcm {
-    pub(super) fn expand(&self, key: &[u8]) -> Result<GcmCipher, BackendError> {
-        let key = UnboundKey::new(self.0, key).map_err(|_| BackendError)?;
-        Ok(GcmCipher(LessSafeKey::new(key)))
-    }
-}
-
-impl Aead for Gcm {
-    fn cipher(&self, key: &[u8]) -> Result<Box<dyn FrameCipher>, BackendError> {
-        Ok(Box::new(self.expand(key)?))
-    }
-}
-
-pub(super) struct GcmCipher(LessSafeKey);
-
-impl FrameCipher for GcmCipher {
-    fn seal_in_place(
-        &self,
-        nonce: &[u8; NONCE_LENGTH],
-        aad: &[u8],
-        in_out: &mut [u8],
-    ) -> Result<(), BackendError> {
-        let plain = in_out.len().checked_sub(GCM_TAG_LENGTH).ok_or(BackendError)?;
-        let (text, tag) = in_out.split_at_mut_checked(plain).ok_or(BackendError)?;
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let made = self
-            .0
-            .seal_in_place_separate_tag(nonce, aead::Aad::from(aad), text)
-            .map_err(|_| BackendError)?;
-        tag.copy_from_slice(made.as_ref());
-        Ok(())
-    }
-
-    fn open_in_place(
-        &self,
-        nonce: &[u8; NONCE_LENGTH],
-        aad: &[u8],
-        in_out: &mut [u8],
-    ) -> Result<usize, Unauthentic> {
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain =
-            self.0.open_in_place(nonce, aead::Aad::from(aad), in_out).map_err(|_| Unauthentic)?;
-        Ok(plain.len())
     }
 }
 

@@ -1,12 +1,11 @@
 //! The AEADs of two backends behind one key, each for the lengths at which it is faster.
 
-use super::aws_lc;
+use super::gcm::{aws_lc_rs, ring};
 use super::{
     Aead, BackendError, FrameCipher, FrameProvider, GCM_TAG_LENGTH, NONCE_LENGTH, SuiteCrypto,
-    Unauthentic,
+    Unauthentic, aws_lc,
 };
 use core::hint::black_box;
-use ring::aead::{self, LessSafeKey, Nonce, UnboundKey};
 
 /// `aws-lc-rs` with the AES-GCM of `ring` for frames up to [`RING_UP_TO`] bytes.
 ///
@@ -22,32 +21,27 @@ pub const RING_UP_TO: usize = 1_400;
 
 static SUITES: [SuiteCrypto; 8] = {
     let mut suites = aws_lc::SUITES;
-    suites[3].aead = &GcmBySize { large: &aws_lc::AES_128_GCM, small: &aead::AES_128_GCM };
-    suites[4].aead = &GcmBySize { large: &aws_lc::AES_256_GCM, small: &aead::AES_256_GCM };
+    suites[3].aead = &GcmBySize { large: &aws_lc_rs::AES_128_GCM, small: &ring::AES_128_GCM };
+    suites[4].aead = &GcmBySize { large: &aws_lc_rs::AES_256_GCM, small: &ring::AES_256_GCM };
     suites
 };
 
 struct GcmBySize {
-    large: &'static aws_lc::Gcm,
-    small: &'static aead::Algorithm,
+    large: &'static aws_lc_rs::Gcm,
+    small: &'static ring::Gcm,
 }
 
 impl Aead for GcmBySize {
     fn cipher(&self, key: &[u8]) -> Result<Box<dyn FrameCipher>, BackendError> {
-        let large = self.large.expand(key)?;
-        let small = ring_key(self.small, key)?;
+        let (large, small) = (self.large.expand(key)?, self.small.expand(key)?);
         Ok(Box::new(BySize { large, small, algorithm: self.small }))
     }
 }
 
-fn ring_key(algorithm: &'static aead::Algorithm, key: &[u8]) -> Result<LessSafeKey, BackendError> {
-    UnboundKey::new(algorithm, key).map(LessSafeKey::new).map_err(|_| BackendError)
-}
-
 struct BySize {
-    large: aws_lc::GcmCipher,
-    small: LessSafeKey,
-    algorithm: &'static aead::Algorithm,
+    large: aws_lc_rs::GcmCipher,
+    small: ring::GcmCipher,
+    algorithm: &'static ring::Gcm,
 }
 
 impl FrameCipher for BySize {
@@ -57,18 +51,10 @@ impl FrameCipher for BySize {
         aad: &[u8],
         in_out: &mut [u8],
     ) -> Result<(), BackendError> {
-        let plain = in_out.len().checked_sub(GCM_TAG_LENGTH).ok_or(BackendError)?;
-        if plain > RING_UP_TO {
+        if in_out.len() > RING_UP_TO + GCM_TAG_LENGTH {
             return self.large.seal_in_place(nonce, aad, in_out);
         }
-        let (text, tag) = in_out.split_at_mut_checked(plain).ok_or(BackendError)?;
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let made = self
-            .small
-            .seal_in_place_separate_tag(nonce, aead::Aad::from(aad), text)
-            .map_err(|_| BackendError)?;
-        tag.copy_from_slice(made.as_ref());
-        Ok(())
+        self.small.seal_in_place(nonce, aad, in_out)
     }
 
     fn open_in_place(
@@ -80,12 +66,7 @@ impl FrameCipher for BySize {
         if in_out.len() > RING_UP_TO + GCM_TAG_LENGTH {
             return self.large.open_in_place(nonce, aad, in_out);
         }
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self
-            .small
-            .open_in_place(nonce, aead::Aad::from(aad), in_out)
-            .map_err(|_| Unauthentic)?;
-        Ok(plain.len())
+        self.small.open_in_place(nonce, aad, in_out)
     }
 }
 
@@ -94,8 +75,8 @@ impl Drop for BySize {
         // `ring` leaves a dropped key in memory: the schedule of a key that is no secret takes its
         // place, and `black_box` keeps the compiler from leaving that out.
         let zeros = [0; 32];
-        let zeros = zeros.get(..self.algorithm.key_len()).unwrap_or_default();
-        if let Ok(public) = ring_key(self.algorithm, zeros) {
+        let zeros = zeros.get(..self.algorithm.0.key_len()).unwrap_or_default();
+        if let Ok(public) = self.algorithm.expand(zeros) {
             self.small = public;
             black_box(&mut self.small);
         }

@@ -13,6 +13,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 mod aws_lc;
 #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
 mod by_size;
+#[cfg(feature = "aws-lc-rs")]
+mod gcm;
 #[cfg(feature = "rust-crypto")]
 mod rust_crypto;
 #[cfg(feature = "aws-lc-rs")]
