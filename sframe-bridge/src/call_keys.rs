@@ -1,5 +1,6 @@
 //! The media keys of one member of a call: what is received, what is sent, and when it switches.
 
+use crate::admission::ReceiveLimits;
 use crate::call_parameters::CallParameters;
 use crate::crypto::{FrameProvider, SuiteCrypto};
 use crate::epoch::Epoch;
@@ -7,7 +8,7 @@ use crate::epoch_window::{EpochWindow, Retention};
 use crate::error::{EpochError, SendError};
 use crate::kid::KidLayout;
 use crate::open_epochs::OpenEpochs;
-use crate::receiver::{ReceiveLimits, Receiver};
+use crate::receiver::Receiver;
 use crate::send_switch::{Arrival, SendSwitch, Switch, SwitchCause, SwitchTiming};
 use crate::sender::{CounterLimits, SendKey, SendSlot, Sender};
 use crate::time::Now;

@@ -56,6 +56,7 @@ pub enum HeaderError {
 }
 
 /// Reads the header at the front of a frame without touching any key (RFC 9605 section 4.3).
+#[inline]
 pub fn peek(frame: &[u8]) -> Result<Peeked, HeaderError> {
     let truncated = |expected| HeaderError::Truncated { expected, found: frame.len() };
     let (&config, rest) = frame.split_first().ok_or(truncated(1))?;
@@ -114,11 +115,13 @@ impl PartialEq for EncodedHeader {
     }
 }
 
+#[inline]
 fn field_length(code: u8) -> usize {
     if code & EXTENDED == 0 { 0 } else { usize::from(code & VALUE) + 1 }
 }
 
 /// Reads the field of `length` bytes at the front of `rest`, which is at least that long.
+#[inline]
 fn read_field(code: u8, length: usize, rest: &[u8]) -> Result<u64, HeaderError> {
     if length == 0 {
         return Ok(u64::from(code & VALUE));
@@ -128,7 +131,8 @@ fn read_field(code: u8, length: usize, rest: &[u8]) -> Result<u64, HeaderError> 
         Some(bytes) => u64::from_be_bytes(*bytes) >> (64 - 8 * length as u32),
         None => rest.iter().take(length).fold(0, |value, &byte| (value << 8) | u64::from(byte)),
     };
-    let minimal = value > u64::from(VALUE) && value_length(value) == length;
+    // A value that fits in the config byte belongs there; a longer one has no leading zero byte.
+    let minimal = value > u64::from(VALUE) && value >> (8 * (length as u32 - 1)) != 0;
     if minimal { Ok(value) } else { Err(HeaderError::NotMinimal) }
 }
 

@@ -69,15 +69,17 @@ impl EpochBoard {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// What is there, unless the generation is the one that the caller has `seen`, which it
-    /// brings up to date.
-    pub(crate) fn changed_since(&self, seen: &mut u64) -> Option<Installed> {
-        if self.generation.load(Ordering::Acquire) == *seen {
-            return None;
-        }
+    /// How often something was published.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// What is there, and its generation in `seen`.
+    pub(crate) fn installed(&self, seen: &mut u64) -> Installed {
         let place = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = self.generation.load(Ordering::Acquire);
-        Some(place.clone())
+        *seen = self.generation();
+        place.clone()
     }
 
     pub(crate) fn report_missing(&self, epoch: u64) {

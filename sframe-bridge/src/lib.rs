@@ -79,6 +79,7 @@ pub mod sframe_crate;
 pub mod verification;
 pub mod vp8;
 
+mod admission;
 mod call_keys;
 mod call_parameters;
 mod epoch;
@@ -97,10 +98,12 @@ mod replay;
 mod rtp_payload;
 mod send_switch;
 mod sender;
+mod stream;
 mod suite;
 mod time;
 mod wait_buffer;
 
+pub use admission::ReceiveLimits;
 pub use call_keys::{CallKeys, CallKeysConfig, Event, TrackId};
 pub use call_parameters::{
     CallParameters, ChangeRight, MediaPolicy, MembershipPolicy, Packetization, ParameterFloor,
@@ -118,7 +121,7 @@ pub use reassembler::{
 };
 pub use receive_stats::{ReceiveStats, StreamState};
 pub use receiver::{
-    IncomingFrame, MAX_METADATA_LENGTH, Opened, ReceiveLimits, Receiver, SenderInfo, receiver_index,
+    IncomingFrame, MAX_METADATA_LENGTH, Opened, Receiver, SenderInfo, receiver_index,
 };
 pub use replay::{Freshness, REPLAY_WINDOW, ReplayWindow};
 pub use rtp_payload::{Fragment, Fragmenter, PayloadError, RtpDescriptor, parse_payload};

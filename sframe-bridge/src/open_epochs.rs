@@ -3,18 +3,11 @@
 use crate::epoch_window::FUTURE_EPOCHS;
 use crate::error::ReceiveError;
 use crate::installed_epoch::{EpochBoard, InstalledEpoch};
-use crate::key_derivation::FrameKey;
 use crate::kid::KidLayout;
-use crate::replay::ReplayWindow;
+use crate::stream::Stream;
 use std::sync::Arc;
 
-/// One sender's context in one epoch: its key and what has been seen of it.
-pub(crate) struct Stream {
-    pub(crate) key: FrameKey,
-    pub(crate) replay: ReplayWindow,
-}
-
-/// A leaf's streams by context; they appear as frames are verified.
+/// A leaf's streams in one epoch by context; they appear as frames are verified.
 pub(crate) type Streams = Vec<Option<Box<Stream>>>;
 
 /// An epoch as one receiver holds it.
@@ -22,16 +15,33 @@ pub(crate) struct OpenEpoch {
     pub(crate) epoch: Arc<InstalledEpoch>,
     /// A counter that the epoch's age is known to allow, so that not every frame computes it.
     pub(crate) allowed_ctr: u64,
-    /// By leaf, as far as anybody has been heard.
+    pub(crate) streams: StreamTable,
+}
+
+/// An epoch's streams by leaf, as far as anybody has been heard.
+#[derive(Default)]
+pub(crate) struct StreamTable {
     leaves: Vec<Streams>,
 }
 
 impl OpenEpoch {
     fn new(epoch: Arc<InstalledEpoch>) -> Self {
-        Self { epoch, allowed_ctr: 0, leaves: Vec::new() }
+        Self { epoch, allowed_ctr: 0, streams: StreamTable::default() }
     }
 
-    pub(crate) fn stream(&mut self, leaf: u32, context: u64) -> Option<&mut Stream> {
+    /// Takes out the streams of the leaves that `which` names.
+    fn take(&mut self, which: impl Fn(u32) -> bool) -> Self {
+        let leaves = (0..)
+            .zip(&mut self.streams.leaves)
+            .map(|(leaf, streams)| if which(leaf) { core::mem::take(streams) } else { Vec::new() });
+        let streams = StreamTable { leaves: leaves.collect() };
+        Self { epoch: Arc::clone(&self.epoch), allowed_ctr: self.allowed_ctr, streams }
+    }
+}
+
+impl StreamTable {
+    #[inline]
+    pub(crate) fn get_mut(&mut self, leaf: u32, context: u64) -> Option<&mut Stream> {
         self.leaves.get_mut(leaf as usize)?.get_mut(context as usize)?.as_deref_mut()
     }
 
@@ -53,21 +63,12 @@ impl OpenEpoch {
     }
 
     /// All streams by leaf and context.
-    pub(crate) fn streams(&self) -> impl Iterator<Item = (u32, u32, &Stream)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, &Stream)> {
         (0..).zip(&self.leaves).flat_map(|(leaf, streams)| {
             (0..)
                 .zip(streams)
                 .filter_map(move |(context, stream)| Some((leaf, context, stream.as_deref()?)))
         })
-    }
-
-    /// Takes out the streams of the leaves that `which` names.
-    fn take(&mut self, which: impl Fn(u32) -> bool) -> Self {
-        let leaves = (0..)
-            .zip(&mut self.leaves)
-            .map(|(leaf, streams)| if which(leaf) { core::mem::take(streams) } else { Vec::new() });
-        let leaves = leaves.collect();
-        Self { epoch: Arc::clone(&self.epoch), allowed_ctr: self.allowed_ctr, leaves }
     }
 }
 
@@ -99,8 +100,16 @@ impl OpenEpochs {
     }
 
     /// Takes in which epochs are kept. Keys of those that are not are gone on return.
+    #[inline]
     pub(crate) fn follow(&mut self) {
-        let Some(installed) = self.board.changed_since(&mut self.seen) else { return };
+        if self.board.generation() != self.seen {
+            self.take_in();
+        }
+    }
+
+    #[cold]
+    fn take_in(&mut self) {
+        let installed = self.board.installed(&mut self.seen);
         let kept = |number: u64| installed.epochs.iter().any(|epoch| epoch.number == number);
         self.epochs.retain(|open| kept(open.epoch.number));
         for epoch in installed.epochs {
@@ -113,13 +122,18 @@ impl OpenEpochs {
     }
 
     /// The kept epoch that the low bits mean here and now.
+    #[inline]
     pub(crate) fn select(&mut self, epoch_low: u64) -> Result<&mut OpenEpoch, ReceiveError> {
         let newest = self.newest.ok_or(ReceiveError::NoEpoch)?;
-        let count = self.layout.epoch_count();
-        let behind = newest.wrapping_sub(epoch_low) & (count - 1);
+        let behind = self.layout.epoch_low(newest.wrapping_sub(epoch_low));
         if behind == 0 {
             return self.epochs.last_mut().ok_or(ReceiveError::NoEpoch);
         }
+        self.select_older(newest, behind)
+    }
+
+    fn select_older(&mut self, newest: u64, behind: u64) -> Result<&mut OpenEpoch, ReceiveError> {
+        let count = self.layout.epoch_count();
         let ahead = count - behind;
         if ahead <= FUTURE_EPOCHS {
             return Err(ReceiveError::FutureEpoch { epoch: newest.saturating_add(ahead) });

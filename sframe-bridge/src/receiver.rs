@@ -1,54 +1,21 @@
 //! Opening frames: the KID selects the key, and nothing changes before the tag is verified.
 
+use crate::admission::{Admission, ReceiveLimits, Share, check_length};
+use crate::codec::EnvelopeRoom;
 use crate::crypto::SuiteCrypto;
 use crate::error::ReceiveError;
 use crate::header::{self, Header, HeaderError, MAX_HEADER_LENGTH, Peeked};
-use crate::key_derivation::FrameKey;
 use crate::kid::{KidLayout, KidParts};
-use crate::open_epochs::{OpenEpoch, OpenEpochs, Stream};
+use crate::open_epochs::{OpenEpoch, OpenEpochs};
 use crate::receive_stats::{ReceiveStats, StreamState};
-use crate::replay::{Freshness, ReplayWindow};
 use crate::sender::join_aad;
+use crate::stream::Stream;
 use crate::time::Now;
 use core::num::NonZeroU32;
 use core::ops::Range;
-use core::time::Duration;
 
 /// The longest metadata that can be authenticated with a frame, in bytes.
 pub const MAX_METADATA_LENGTH: usize = 1024;
-
-/// Bounds on what is received.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ReceiveLimits {
-    /// The longest frame, header and tag included. Default 4 MiB.
-    pub frame_length: usize,
-    /// Contexts each member may use in an epoch: those below this number. Default 64.
-    pub contexts: u32,
-    /// Frames (or packets, if each is encrypted) that one context may send in a second.
-    /// Default 1,000. A counter above what the epoch's age allows at this rate is refused.
-    pub frame_rate: u32,
-    /// How much older than known here an epoch may be, because the sender saw it begin earlier.
-    /// Default 10 s.
-    pub age_slack: Duration,
-}
-
-impl Default for ReceiveLimits {
-    fn default() -> Self {
-        Self {
-            frame_length: 4 << 20,
-            contexts: 64,
-            frame_rate: 1_000,
-            age_slack: Duration::from_secs(10),
-        }
-    }
-}
-
-impl ReceiveLimits {
-    fn highest_counter(&self, age: Duration) -> u64 {
-        let millis = age.saturating_add(self.age_slack).as_millis();
-        u64::try_from(millis).unwrap_or(u64::MAX).saturating_mul(self.frame_rate.into()) / 1_000
-    }
-}
 
 /// Who sent a frame, by its authenticated KID.
 ///
@@ -92,22 +59,6 @@ impl<'a> IncomingFrame<'a> {
     }
 }
 
-/// Which leaves a receiver takes: those with `leaf % count == index`. None at all if `count` is 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Share {
-    index: u32,
-    count: u32,
-}
-
-impl Share {
-    const ALL: Self = Self { index: 0, count: 1 };
-    const NOTHING: Self = Self { index: 0, count: 0 };
-
-    fn takes(self, leaf: u32) -> bool {
-        self.count == 1 || leaf.checked_rem(self.count) == Some(self.index)
-    }
-}
-
 /// Which of `count` receivers made by [`CallKeys::split_receiver`] opens a frame, by the leaf in
 /// its KID.
 ///
@@ -133,19 +84,20 @@ pub fn receiver_index(
 /// of its own, which still holds that. They follow the epochs by themselves, and the way of a
 /// frame takes no lock.
 pub struct Receiver {
-    crypto: &'static SuiteCrypto,
-    limits: ReceiveLimits,
+    tag_length: usize,
+    rules: Admission,
     epochs: OpenEpochs,
-    share: Share,
     stats: ReceiveStats,
     aad: Vec<u8>,
+    pub(crate) room: EnvelopeRoom,
 }
 
-/// What the checks before any cryptography found.
-struct Located<'a> {
-    open: &'a mut OpenEpoch,
-    parts: KidParts,
+/// A frame taken apart.
+struct Incoming<'a> {
     header: Header,
+    parts: KidParts,
+    aad: &'a [u8],
+    sealed: &'a mut [u8],
 }
 
 impl Receiver {
@@ -154,31 +106,28 @@ impl Receiver {
         limits: ReceiveLimits,
         epochs: OpenEpochs,
     ) -> Self {
-        Self::with_share(crypto, limits, epochs, Share::ALL)
+        let rules = Admission { limits, share: Share::ALL };
+        Self::with_rules(crypto.suite.tag_length(), rules, epochs)
     }
 
-    fn with_share(
-        crypto: &'static SuiteCrypto,
-        limits: ReceiveLimits,
-        epochs: OpenEpochs,
-        share: Share,
-    ) -> Self {
+    fn with_rules(tag_length: usize, rules: Admission, epochs: OpenEpochs) -> Self {
         let aad = Vec::with_capacity(MAX_HEADER_LENGTH + MAX_METADATA_LENGTH);
-        Self { crypto, limits, epochs, share, stats: ReceiveStats::default(), aad }
+        let (stats, room) = (ReceiveStats::default(), EnvelopeRoom::default());
+        Self { tag_length, rules, epochs, stats, aad, room }
     }
 
     /// Splits into `count` receivers by leaf; this one opens nothing afterwards. `None` if it was
     /// split before.
     pub(crate) fn split(&mut self, count: NonZeroU32) -> Option<Vec<Self>> {
-        if self.share != Share::ALL {
+        if self.rules.share != Share::ALL {
             return None;
         }
-        self.share = Share::NOTHING;
+        self.rules.share = Share::NOTHING;
         let count = count.get();
         let receivers = (0..count).map(|index| {
-            let share = Share { index, count };
-            let epochs = self.epochs.split_off(|leaf| share.takes(leaf));
-            Self::with_share(self.crypto, self.limits, epochs, share)
+            let rules = Admission { share: Share { index, count }, ..self.rules };
+            let epochs = self.epochs.split_off(|leaf| rules.share.takes(leaf));
+            Self::with_rules(self.tag_length, rules, epochs)
         });
         Some(receivers.collect())
     }
@@ -238,8 +187,7 @@ impl Receiver {
             self.unseal(peeked.header, head, plain, metadata, now)
         });
         plain.truncate(result.as_ref().map_or(0, |opened| opened.plain.len()));
-        self.count(&result);
-        result.map(|opened| opened.sender)
+        self.counted(result).map(|opened| opened.sender)
     }
 
     /// Takes in which epochs are kept, and lets go of the keys of all others. Every opening call
@@ -251,19 +199,19 @@ impl Receiver {
         self.epochs.follow();
     }
 
-    /// Counts a frame that was refused before it came here.
+    /// Counts a frame that was refused.
+    #[cold]
     pub(crate) fn refuse(&mut self, error: ReceiveError) -> ReceiveError {
         self.stats.count(&error);
+        if let ReceiveError::FutureEpoch { epoch } = error {
+            self.epochs.board().report_missing(epoch);
+        }
         error
     }
 
     /// Refuses a frame that is too long to be worth a copy.
     pub(crate) fn check_length(&mut self, frame: &[u8]) -> Result<(), ReceiveError> {
-        let (limit, found) = (self.limits.frame_length, frame.len());
-        if found > limit {
-            return Err(self.refuse(ReceiveError::TooLong { limit, found }));
-        }
-        Ok(())
+        check_length(self.rules.limits.frame_length, frame).map_err(|error| self.refuse(error))
     }
 
     /// What has been received so far.
@@ -286,11 +234,12 @@ impl Receiver {
                 context,
                 replay: stream.replay.clone(),
             };
-            open.streams().map(state).collect::<Vec<_>>()
+            open.streams.iter().map(state).collect::<Vec<_>>()
         };
         self.epochs.iter().flat_map(of_epoch).collect()
     }
 
+    #[inline]
     fn open_counted(
         &mut self,
         frame: &mut [u8],
@@ -301,41 +250,28 @@ impl Receiver {
             let (head, sealed) = frame.split_at_mut_checked(peeked.length).unwrap_or_default();
             self.unseal(peeked.header, head, sealed, metadata, now)
         });
-        self.count(&result);
-        result
+        self.counted(result)
     }
 
-    fn count(&mut self, result: &Result<Opened, ReceiveError>) {
+    #[inline]
+    fn counted(&mut self, result: Result<Opened, ReceiveError>) -> Result<Opened, ReceiveError> {
         match result {
-            Ok(_) => self.stats.opened += 1,
-            Err(error) => {
-                self.stats.count(error);
-                if let ReceiveError::FutureEpoch { epoch } = error {
-                    self.epochs.board().report_missing(*epoch);
-                }
+            Ok(opened) => {
+                self.stats.opened += 1;
+                Ok(opened)
             }
+            Err(error) => Err(self.refuse(error)),
         }
     }
 
+    #[inline]
     fn check_lengths(&self, frame: &[u8], metadata: &[u8]) -> Result<Peeked, ReceiveError> {
-        if metadata.len() > MAX_METADATA_LENGTH {
-            let found = metadata.len();
-            return Err(ReceiveError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
-        }
-        if frame.len() > self.limits.frame_length {
-            let limit = self.limits.frame_length;
-            return Err(ReceiveError::TooLong { limit, found: frame.len() });
-        }
-        let peeked = header::peek(frame)?;
-        let found = frame.len().saturating_sub(peeked.length);
-        let expected = self.crypto.suite.tag_length();
-        if found < expected {
-            return Err(ReceiveError::TooShort { expected, found });
-        }
-        Ok(peeked)
+        check_length(self.rules.limits.frame_length, frame)?;
+        check_lengths(frame, metadata, self.tag_length)
     }
 
     /// Opens `sealed`, which stood behind the header's bytes `head`.
+    #[inline]
     fn unseal(
         &mut self,
         header: Header,
@@ -345,84 +281,67 @@ impl Receiver {
         now: Now,
     ) -> Result<Opened, ReceiveError> {
         let aad = join_aad(&mut self.aad, head, metadata);
-        let Located { open, parts, header } =
-            locate(&mut self.epochs, &self.limits, self.share, header, now)?;
-        let length = match open.stream(parts.leaf, parts.context) {
+        let parts = self.epochs.layout().split(header.kid);
+        let KidParts { context, leaf, epoch_low } = parts;
+        let open = self.epochs.select(epoch_low)?;
+        let length = match open.streams.get_mut(leaf, context) {
+            // Its first frame has passed the checks of its KID.
             Some(stream) => {
-                let length = open_sealed(&stream.key, header.ctr, aad, sealed)?;
-                match stream.replay.record(header.ctr) {
-                    Freshness::Fresh => length,
-                    Freshness::Duplicate => {
-                        return Err(ReceiveError::Duplicate { ctr: header.ctr });
-                    }
-                    Freshness::TooOld => return Err(ReceiveError::Replayed { ctr: header.ctr }),
-                }
+                self.rules.check_counter(header.ctr, &mut open.allowed_ctr, &open.epoch, now)?;
+                stream.open(header.ctr, aad, sealed)?
             }
-            None => {
-                let key = open.epoch.secret.frame_key(header.kid)?;
-                let length = open_sealed(&key, header.ctr, aad, sealed)?;
-                let mut replay = ReplayWindow::new();
-                replay.record(header.ctr);
-                open.keep(parts.leaf, parts.context, Stream { key, replay });
-                length
-            }
+            None => open_first(&self.rules, open, Incoming { header, parts, aad, sealed }, now)?,
         };
         Ok(Opened {
             plain: head.len()..head.len() + length,
             sender: SenderInfo {
-                leaf: parts.leaf,
+                leaf,
                 epoch: open.epoch.number,
-                context: parts.context as u32,
+                context: context as u32,
                 ctr: header.ctr,
             },
         })
     }
 }
 
+/// Opens the first frame of a stream, which is kept if the frame is authentic.
+#[cold]
+fn open_first(
+    rules: &Admission,
+    open: &mut OpenEpoch,
+    incoming: Incoming<'_>,
+    now: Now,
+) -> Result<usize, ReceiveError> {
+    let Incoming { header, parts, aad, sealed } = incoming;
+    rules.check_kid(parts, &open.epoch)?;
+    rules.check_counter(header.ctr, &mut open.allowed_ctr, &open.epoch, now)?;
+    let mut stream = Stream::new(open.epoch.secret.frame_key(header.kid)?);
+    let length = stream.open(header.ctr, aad, sealed)?;
+    open.streams.keep(parts.leaf, parts.context, stream);
+    Ok(length)
+}
+
+/// Checks the lengths of a frame and its metadata, and reads the header.
+#[inline]
+pub(crate) fn check_lengths(
+    frame: &[u8],
+    metadata: &[u8],
+    tag_length: usize,
+) -> Result<Peeked, ReceiveError> {
+    let (limit, found) = (MAX_METADATA_LENGTH, metadata.len());
+    if found > limit {
+        return Err(ReceiveError::MetadataTooLong { limit, found });
+    }
+    let peeked = header::peek(frame)?;
+    let (expected, found) = (tag_length, frame.len().saturating_sub(peeked.length));
+    if found < expected {
+        return Err(ReceiveError::TooShort { expected, found });
+    }
+    Ok(peeked)
+}
+
 impl core::fmt::Debug for Receiver {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Receiver").field("stats", &self.stats).finish_non_exhaustive()
     }
-}
-
-/// All the checks that need no key.
-fn locate<'a>(
-    epochs: &'a mut OpenEpochs,
-    limits: &ReceiveLimits,
-    share: Share,
-    header: Header,
-    now: Now,
-) -> Result<Located<'a>, ReceiveError> {
-    let parts = epochs.layout().split(header.kid);
-    let open = epochs.select(parts.epoch_low)?;
-    if parts.leaf == open.epoch.own_leaf {
-        return Err(ReceiveError::OwnKid);
-    }
-    if !open.epoch.live.contains(parts.leaf) {
-        return Err(ReceiveError::BlankLeaf { leaf: parts.leaf });
-    }
-    if parts.context >= u64::from(limits.contexts) {
-        let (context, limit) = (parts.context, limits.contexts);
-        return Err(ReceiveError::ContextNotAllowed { context, limit });
-    }
-    if !share.takes(parts.leaf) {
-        return Err(ReceiveError::OtherReceiver { leaf: parts.leaf });
-    }
-    if header.ctr > open.allowed_ctr {
-        open.allowed_ctr = limits.highest_counter(open.epoch.age(now));
-        if header.ctr > open.allowed_ctr {
-            let limit = open.allowed_ctr;
-            return Err(ReceiveError::CounterTooFarAhead { ctr: header.ctr, limit });
-        }
-    }
-    Ok(Located { open, parts, header })
-}
-
-fn open_sealed(
-    key: &FrameKey,
-    ctr: u64,
-    aad: &[u8],
-    sealed: &mut [u8],
-) -> Result<usize, ReceiveError> {
-    key.open(ctr, aad, sealed).map_err(|_| ReceiveError::Unauthentic)
 }

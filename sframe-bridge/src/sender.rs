@@ -1,5 +1,6 @@
 //! Protecting frames: each sender owns a context of its own and counts without a lock.
 
+use crate::codec::EnvelopeRoom;
 use crate::crypto::SuiteCrypto;
 use crate::error::SendError;
 use crate::header::{Header, MAX_HEADER_LENGTH};
@@ -121,6 +122,7 @@ pub struct Sender {
     limits: CounterLimits,
     tag_length: usize,
     aad: Vec<u8>,
+    pub(crate) room: EnvelopeRoom,
 }
 
 impl Sender {
@@ -137,6 +139,7 @@ impl Sender {
             limits,
             tag_length: crypto.suite.tag_length(),
             aad: Vec::with_capacity(MAX_HEADER_LENGTH + MAX_METADATA_LENGTH),
+            room: EnvelopeRoom::default(),
         }
     }
 
@@ -216,20 +219,10 @@ impl Sender {
     ) -> Result<Range<usize>, SendError> {
         self.follow();
         let header = self.reserve(metadata)?;
-        let encoded = header.encode();
-        let head = encoded.as_bytes();
-        let start = out.len();
-        out.reserve(head.len() + plain.len() + self.tag_length);
-        out.extend_from_slice(head);
-        let body = out.len();
-        out.extend_from_slice(plain);
-        out.resize(out.len() + self.tag_length, 0);
-        let sealed = out.get_mut(body..).unwrap_or_default();
-        if let Err(error) = self.seal(header.ctr, head, metadata, sealed) {
-            out.truncate(start);
-            return Err(error);
-        }
-        Ok(start..out.len())
+        let tag_length = self.tag_length;
+        append_sealed(header, plain, tag_length, out, |head, sealed| {
+            self.seal(header.ctr, head, metadata, sealed)
+        })
     }
 
     /// Whether the next frame should be a keyframe: it is the track's first one, or the first one
@@ -292,10 +285,7 @@ impl Sender {
     /// it is never used again.
     #[inline]
     fn reserve(&mut self, metadata: &[u8]) -> Result<Header, SendError> {
-        if metadata.len() > MAX_METADATA_LENGTH {
-            let found = metadata.len();
-            return Err(SendError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
-        }
+        check_metadata(metadata)?;
         let active = self.active.as_mut().ok_or(SendError::NoKey)?;
         let ctr = active.next;
         if ctr >= self.limits.hard {
@@ -322,6 +312,39 @@ impl Sender {
         let aad = join_aad(&mut self.aad, head, metadata);
         active.key.seal_with_counter_of_callers_choice(ctr, aad, in_out)?;
         Ok(())
+    }
+}
+
+/// Refuses metadata that is too long.
+#[inline]
+pub(crate) fn check_metadata(metadata: &[u8]) -> Result<(), SendError> {
+    let (limit, found) = (MAX_METADATA_LENGTH, metadata.len());
+    if found > limit { Err(SendError::MetadataTooLong { limit, found }) } else { Ok(()) }
+}
+
+/// Appends header, plaintext and room for the tag to `out`, and lets `seal` encrypt what stands
+/// behind the header's bytes. Returns where the result stands; after an error `out` is as it was.
+pub(crate) fn append_sealed(
+    header: Header,
+    plain: &[u8],
+    tag_length: usize,
+    out: &mut Vec<u8>,
+    seal: impl FnOnce(&[u8], &mut [u8]) -> Result<(), SendError>,
+) -> Result<Range<usize>, SendError> {
+    let encoded = header.encode();
+    let head = encoded.as_bytes();
+    let start = out.len();
+    out.reserve(head.len() + plain.len() + tag_length);
+    out.extend_from_slice(head);
+    let body = out.len();
+    out.extend_from_slice(plain);
+    out.resize(out.len() + tag_length, 0);
+    match seal(head, out.get_mut(body..).unwrap_or_default()) {
+        Ok(()) => Ok(start..out.len()),
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
+        }
     }
 }
 

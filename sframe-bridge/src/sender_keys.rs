@@ -4,13 +4,15 @@
 //! Calls take their keys from an MLS group ([`CallKeys`](crate::CallKeys)). This is for those who
 //! talk to endpoints that distribute sender keys. Who a sender is, is known outside SFrame here.
 
+use crate::admission::{ReceiveLimits, check_length};
 use crate::crypto::{BackendError, SuiteCrypto};
 use crate::error::{ReceiveError, SendError};
-use crate::header::{self, Header};
+use crate::header::{Header, Peeked};
 use crate::key_derivation::{BaseKey, FrameKey, SframeSecret};
 use crate::kid::{Kid, KidError};
-use crate::receiver::MAX_METADATA_LENGTH;
-use crate::replay::{Freshness, ReplayWindow};
+use crate::receiver::check_lengths;
+use crate::sender::{append_sealed, check_metadata, join_aad};
+use crate::stream::Stream;
 use crate::time::Now;
 use core::fmt;
 use core::ops::Range;
@@ -86,6 +88,7 @@ pub struct SenderKeySender {
     kid: Kid,
     frame_key: FrameKey,
     next: u64,
+    aad: Vec<u8>,
 }
 
 impl SenderKeySender {
@@ -100,7 +103,7 @@ impl SenderKeySender {
         key: SenderKey,
     ) -> Result<Self, BackendError> {
         let (kid, frame_key) = key.frame_key(layout, crypto)?;
-        Ok(Self { crypto, layout, key, kid, frame_key, next: 0 })
+        Ok(Self { crypto, layout, key, kid, frame_key, next: 0, aad: Vec::new() })
     }
 
     /// Ratchets the key forward, so that who joins now cannot open what was sent before. The key
@@ -131,26 +134,15 @@ impl SenderKeySender {
         metadata: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Range<usize>, SendError> {
-        let found = metadata.len();
-        if found > MAX_METADATA_LENGTH {
-            return Err(SendError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
-        }
+        check_metadata(metadata)?;
         let ctr = self.next;
         let next = ctr.checked_add(1).ok_or(SendError::CounterExhausted { limit: u64::MAX })?;
         self.next = next;
-        let header = Header { kid: self.kid, ctr }.encode();
-        let aad = [header.as_bytes(), metadata].concat();
-        let start = out.len();
-        out.extend_from_slice(header.as_bytes());
-        let body = out.len();
-        out.extend_from_slice(plain);
-        out.resize(out.len() + self.crypto.suite.tag_length(), 0);
-        let sealed = out.get_mut(body..).unwrap_or_default();
-        if let Err(error) = self.frame_key.seal_with_counter_of_callers_choice(ctr, &aad, sealed) {
-            out.truncate(start);
-            return Err(error.into());
-        }
-        Ok(start..out.len())
+        let header = Header { kid: self.kid, ctr };
+        append_sealed(header, plain, self.crypto.suite.tag_length(), out, |head, sealed| {
+            let aad = join_aad(&mut self.aad, head, metadata);
+            Ok(self.frame_key.seal_with_counter_of_callers_choice(ctr, aad, sealed)?)
+        })
     }
 }
 
@@ -165,18 +157,20 @@ pub struct RatchetLimits {
     pub retention: Duration,
     /// The most keys held at one time. Default 32.
     pub keys: usize,
+    /// The longest frame, header and tag included. Default 4 MiB.
+    pub frame_length: usize,
 }
 
 impl Default for RatchetLimits {
     fn default() -> Self {
-        Self { steps_ahead: 8, retention: Duration::from_secs(2), keys: 32 }
+        let ReceiveLimits { frame_length, .. } = ReceiveLimits::default();
+        Self { steps_ahead: 8, retention: Duration::from_secs(2), keys: 32, frame_length }
     }
 }
 
 struct Held {
     kid: Kid,
-    key: FrameKey,
-    replay: ReplayWindow,
+    stream: Stream,
     /// `None` for the newest key.
     expires_at: Option<Now>,
 }
@@ -188,6 +182,7 @@ pub struct SenderKeyReceiver {
     limits: RatchetLimits,
     newest: SenderKey,
     held: Vec<Held>,
+    aad: Vec<u8>,
 }
 
 impl SenderKeyReceiver {
@@ -204,7 +199,7 @@ impl SenderKeyReceiver {
     ) -> Result<Self, BackendError> {
         let (kid, frame_key) = key.frame_key(layout, crypto)?;
         let held = vec![Held::new(kid, frame_key)];
-        Ok(Self { crypto, layout, limits, newest: key, held })
+        Ok(Self { crypto, layout, limits, newest: key, held, aad: Vec::new() })
     }
 
     /// Takes in a new key that the sender handed out; a `generation` that is not newer changes
@@ -262,34 +257,24 @@ impl SenderKeyReceiver {
     ) -> Result<u64, ReceiveError> {
         self.purge(now);
         plain.clear();
-        let found = metadata.len();
-        if found > MAX_METADATA_LENGTH {
-            return Err(ReceiveError::MetadataTooLong { limit: MAX_METADATA_LENGTH, found });
-        }
-        let header::Peeked { header, length } = header::peek(frame)?;
+        check_length(self.limits.frame_length, frame)?;
+        let Peeked { header, length } =
+            check_lengths(frame, metadata, self.crypto.suite.tag_length())?;
         let (head, sealed) = frame.split_at_checked(length).unwrap_or((frame, &[]));
-        let expected = self.crypto.suite.tag_length();
-        if sealed.len() < expected {
-            return Err(ReceiveError::TooShort { expected, found: sealed.len() });
-        }
-        let aad = [head, metadata].concat();
         plain.extend_from_slice(sealed);
-        if let Some(held) = self.held.iter_mut().find(|held| held.kid == header.kid) {
-            let length = open_sealed(&held.key, header.ctr, &aad, plain)?;
-            plain.truncate(length);
-            return match held.replay.record(header.ctr) {
-                Freshness::Fresh => Ok(header.ctr),
-                Freshness::Duplicate => Err(ReceiveError::Duplicate { ctr: header.ctr }),
-                Freshness::TooOld => Err(ReceiveError::Replayed { ctr: header.ctr }),
-            };
-        }
-        let (newest, mut ahead) = self.look_ahead(header.kid)?;
-        let current = ahead.last_mut().ok_or(BackendError)?;
-        let length = open_sealed(&current.key, header.ctr, &aad, plain)?;
+        let length = if let Some(held) = self.held.iter_mut().find(|held| held.kid == header.kid) {
+            let aad = join_aad(&mut self.aad, head, metadata);
+            held.stream.open(header.ctr, aad, plain)?
+        } else {
+            let (newest, mut ahead) = self.look_ahead(header.kid)?;
+            let current = ahead.last_mut().ok_or(BackendError)?;
+            let aad = join_aad(&mut self.aad, head, metadata);
+            let length = current.stream.open(header.ctr, aad, plain)?;
+            self.newest = newest;
+            self.supersede(ahead, now);
+            length
+        };
         plain.truncate(length);
-        current.replay.record(header.ctr);
-        self.newest = newest;
-        self.supersede(ahead, now);
         Ok(header.ctr)
     }
 
@@ -342,17 +327,8 @@ impl SenderKeyReceiver {
 
 impl Held {
     fn new(kid: Kid, key: FrameKey) -> Self {
-        Self { kid, key, replay: ReplayWindow::new(), expires_at: None }
+        Self { kid, stream: Stream::new(key), expires_at: None }
     }
-}
-
-fn open_sealed(
-    key: &FrameKey,
-    ctr: u64,
-    aad: &[u8],
-    in_out: &mut [u8],
-) -> Result<usize, ReceiveError> {
-    key.open(ctr, aad, in_out).map_err(|_| ReceiveError::Unauthentic)
 }
 
 impl fmt::Debug for SenderKeySender {

@@ -10,7 +10,7 @@
 use sframe_bridge::crypto;
 use sframe_bridge::{
     BaseKey, CallKeys, CallKeysConfig, CipherSuite, Epoch, HEADROOM, IncomingFrame, Now,
-    OutgoingFrame, TrackId, vp8,
+    OutgoingFrame, TrackId, codec::Codec, vp8,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -43,6 +43,15 @@ fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.with(Cell::get);
     work();
     ALLOCATIONS.with(Cell::get) - before
+}
+
+fn member(leaf: u32, now: Now) -> CallKeys {
+    let suite = CipherSuite::Aes128GcmSha256_128;
+    let mut keys =
+        CallKeys::new(CallKeysConfig::new(crypto::default_provider().suite(suite).unwrap()));
+    let base_key = BaseKey::new(vec![1; suite.key_length()]);
+    keys.install_epoch(Epoch::new(1, base_key, leaf, vec![0, 1]), now).unwrap();
+    keys
 }
 
 #[test]
@@ -89,18 +98,8 @@ fn protecting_and_opening_in_place_allocate_nothing() {
 
 #[test]
 fn a_batch_allocates_nothing() {
-    let config = CallKeysConfig::new(
-        crypto::default_provider().suite(CipherSuite::Aes128GcmSha256_128).unwrap(),
-    );
     let now = Now::from_millis(0);
-    let install = |leaf| {
-        let mut keys = CallKeys::new(config);
-        let epoch = Epoch::new(1, BaseKey::new(vec![1; 16]), leaf, vec![0, 1]);
-        keys.install_epoch(epoch, now).unwrap();
-        keys
-    };
-    let mut alice = install(0);
-    let mut bob = install(1);
+    let (mut alice, mut bob) = (member(0, now), member(1, now));
     let mut sender = alice.sender(TrackId(1)).unwrap();
     let mut buffers = [[7_u8; 17 + 200 + 16]; 8];
     for round in 0..3 {
@@ -121,6 +120,39 @@ fn a_batch_allocates_nothing() {
             assert_eq!(bob.receiver().unprotect_batch(&mut batch, now), 8);
         });
         assert!(round == 0 || (sent, opened) == (0, 0), "{sent} and {opened} in round {round}");
+    }
+}
+
+#[test]
+fn codecs_reuse_their_buffers() {
+    // Parameter sets and a slice with zeros to escape; a sequence header and a frame OBU.
+    let access_unit = [&[0, 0, 1, 0x67, 1, 2, 0, 0, 1, 0x65, 0xb8][..], &[0; 3_000]].concat();
+    let temporal_unit = [&[0x0a, 2, 1, 2, 0x32, 0xb8, 0x17][..], &[7; 3_000]].concat();
+    for (codec, frame) in [
+        (Codec::Opus, &temporal_unit),
+        (Codec::Vp8, &temporal_unit),
+        (Codec::Vp9, &temporal_unit),
+        (Codec::H264, &access_unit),
+        (Codec::Av1, &temporal_unit),
+    ] {
+        let now = Now::from_millis(0);
+        let (mut alice, mut bob) = (member(0, now), member(1, now));
+        let mut sender = alice.sender(TrackId(1)).unwrap();
+        let (mut wire, mut plain) = (Vec::new(), Vec::new());
+        // The header grows by a byte at counter 8, and room for it is made once.
+        for round in 0..50 {
+            wire.clear();
+            wire.reserve(2 * frame.len());
+            plain.reserve(2 * frame.len());
+            let sent = allocations(|| {
+                codec.protect_into(&mut sender, frame, &mut wire).unwrap();
+            });
+            let opened = allocations(|| {
+                let opened = codec.unprotect_into(bob.receiver(), &wire, &mut plain, now).unwrap();
+                assert_eq!(&plain[opened.plain], frame);
+            });
+            assert!(round < 9 || (sent, opened) == (0, 0), "{codec:?}: {sent} and {opened}");
+        }
     }
 }
 

@@ -3,9 +3,7 @@
 //! A protected frame: each sequence header OBU, then one OBU whose header is that of the first
 //! frame (or frame header) OBU, and whose payload is the SFrame ciphertext. Every OBU states its length.
 
-use super::{CodecError, Envelope, check_clear};
-use crate::error::SendError;
-use crate::sender::Sender;
+use super::{CodecError, check_clear};
 use core::ops::Range;
 
 const HAS_EXTENSION: u8 = 0b100;
@@ -37,16 +35,19 @@ impl Obu {
         }
     }
 
-    fn append_header(&self, out: &mut Vec<u8>) {
-        out.push(self.header);
-        out.extend(self.extension);
+    fn append_header(&self, clear: &mut Vec<u8>) -> Result<(), CodecError> {
+        clear.push(self.header);
+        clear.extend(self.extension);
+        check_clear(clear.len())
     }
 
     /// The OBU in its one canonical spelling.
-    fn append(&self, frame: &[u8], out: &mut Vec<u8>) {
-        self.append_header(out);
-        append_leb128(out, self.payload.len());
-        out.extend_from_slice(frame.get(self.payload.clone()).unwrap_or_default());
+    fn append(&self, frame: &[u8], clear: &mut Vec<u8>) -> Result<(), CodecError> {
+        self.append_header(clear)?;
+        append_leb128(clear, self.payload.len());
+        check_clear(clear.len() + self.payload.len())?;
+        clear.extend_from_slice(frame.get(self.payload.clone()).unwrap_or_default());
+        Ok(())
     }
 }
 
@@ -111,52 +112,43 @@ fn append_leb128(out: &mut Vec<u8>, mut value: usize) {
     out.push(value as u8);
 }
 
-/// Appends the protected frame to `out`, which the caller restores after an error.
-pub(super) fn protect(
-    sender: &mut Sender,
-    frame: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), SendError> {
-    let start = out.len();
+/// Appends what of a frame stays clear.
+pub(super) fn append_clear(frame: &[u8], clear: &mut Vec<u8>) -> Result<(), CodecError> {
     let mut picture = None;
     for obu in (Obus { frame, next: 0 }) {
         let obu = obu?;
         match obu.obu_type() {
-            ObuType::SequenceHeader => obu.append(frame, out),
+            ObuType::SequenceHeader => obu.append(frame, clear)?,
             ObuType::Picture if picture.is_none() => picture = Some(obu),
             _ => {}
         }
     }
-    picture.ok_or(CodecError::NoPicture)?.append_header(out);
-    let clear = out.get(start..).unwrap_or_default();
-    check_clear(clear)?;
-
-    let mut sealed = Vec::new();
-    sender.protect_into(frame, clear, &mut sealed)?;
-    append_leb128(out, sealed.len());
-    out.extend_from_slice(&sealed);
-    Ok(())
+    picture.ok_or(CodecError::NoPicture)?.append_header(clear)
 }
 
-/// Takes a protected frame apart. OBUs that carry no picture may come and go on the way (packetizers
-/// drop temporal delimiters): the decoder never sees those in the clear.
-pub(super) fn open(frame: &[u8]) -> Result<Envelope, CodecError> {
-    let mut clear = Vec::new();
+/// Appends a ciphertext to the clear bytes, which end in the header of the OBU that carries it.
+pub(super) fn append_carried(sealed: &[u8], out: &mut Vec<u8>) {
+    append_leb128(out, sealed.len());
+    out.extend_from_slice(sealed);
+}
+
+/// Appends the clear bytes of a protected frame, and returns where the ciphertext stands. OBUs that carry no picture may
+/// come and go on the way (packetizers drop temporal delimiters): the decoder never sees those in the clear.
+pub(super) fn read_clear(frame: &[u8], clear: &mut Vec<u8>) -> Result<Range<usize>, CodecError> {
     let mut carried = None;
     for obu in (Obus { frame, next: 0 }) {
         let obu = obu?;
         match obu.obu_type() {
             ObuType::Other => continue,
             _ if carried.is_some() => return Err(CodecError::NotLast),
-            ObuType::SequenceHeader => obu.append(frame, &mut clear),
+            ObuType::SequenceHeader => obu.append(frame, clear)?,
             ObuType::Picture => {
-                obu.append_header(&mut clear);
+                obu.append_header(clear)?;
                 carried = Some(obu.payload);
             }
         }
-        check_clear(&clear)?;
     }
-    Ok(Envelope { clear, carried: carried.ok_or(CodecError::NoPicture)? })
+    carried.ok_or(CodecError::NoPicture)
 }
 
 /// A frame with a sequence header begins a coded video sequence (section 7.5): a keyframe, as WebRTC's

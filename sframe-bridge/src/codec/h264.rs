@@ -9,9 +9,7 @@
 //! Escaping is the codec's own emulation prevention (section 7.4.1), so that no start code appears inside. The stop byte
 //! keeps a ciphertext that ends in zeros from losing them (Annex B lets zeros trail a NAL unit).
 
-use super::{CodecError, Envelope, check_clear};
-use crate::error::SendError;
-use crate::sender::Sender;
+use super::{CodecError, check_clear};
 use core::ops::Range;
 use memchr::memmem;
 
@@ -105,57 +103,50 @@ fn slice_prefix(nal: &[u8]) -> Result<usize, CodecError> {
     Err(CodecError::SliceHeader)
 }
 
-fn append_nal(out: &mut Vec<u8>, nal: &[u8]) {
-    out.extend_from_slice(&START_CODE);
-    out.extend_from_slice(nal);
+fn append_nal(clear: &mut Vec<u8>, nal: &[u8]) -> Result<(), CodecError> {
+    check_clear(clear.len() + START_CODE.len() + nal.len())?;
+    clear.extend_from_slice(&START_CODE);
+    clear.extend_from_slice(nal);
+    Ok(())
 }
 
-/// Appends the protected access unit to `out`, which the caller restores after an error.
-pub(super) fn protect(
-    sender: &mut Sender,
-    frame: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), SendError> {
-    let start = out.len();
+/// Appends what of an access unit stays clear.
+pub(super) fn append_clear(frame: &[u8], clear: &mut Vec<u8>) -> Result<(), CodecError> {
     let mut slice = None;
     for (_, nal) in Nals::new(frame)? {
         match nal_type(nal) {
-            NalType::ParameterSet => append_nal(out, nal),
+            NalType::ParameterSet => append_nal(clear, nal)?,
             NalType::Slice | NalType::IdrSlice if slice.is_none() => slice = Some(nal),
             _ => {}
         }
     }
     let slice = slice.ok_or(CodecError::NoPicture)?;
-    append_nal(out, slice.get(..slice_prefix(slice)?).unwrap_or_default());
-    let clear = out.get(start..).unwrap_or_default();
-    check_clear(clear)?;
-
-    let mut sealed = Vec::new();
-    sender.protect_into(frame, clear, &mut sealed)?;
-    escape(&sealed, out);
-    out.push(STOP);
-    Ok(())
+    append_nal(clear, slice.get(..slice_prefix(slice)?).unwrap_or_default())
 }
 
-/// Takes a protected access unit apart. Units that packetizers may add (delimiters, filler) are passed over: the decoder
-/// never sees them.
-pub(super) fn open(frame: &[u8]) -> Result<Envelope, CodecError> {
-    let mut clear = Vec::new();
+/// Appends a ciphertext to the clear bytes, which end in the slice NAL unit that carries it.
+pub(super) fn append_carried(sealed: &[u8], out: &mut Vec<u8>) {
+    escape(sealed, out);
+    out.push(STOP);
+}
+
+/// Appends the clear bytes of a protected access unit, and returns where the ciphertext stands in its carried form. Units
+/// that packetizers may add (delimiters, filler) are passed over: the decoder never sees them.
+pub(super) fn read_clear(frame: &[u8], clear: &mut Vec<u8>) -> Result<Range<usize>, CodecError> {
     let mut carried = None;
     for (place, nal) in Nals::new(frame)? {
         match nal_type(nal) {
             NalType::Other => continue,
             _ if carried.is_some() => return Err(CodecError::NotLast),
-            NalType::ParameterSet => append_nal(&mut clear, nal),
+            NalType::ParameterSet => append_nal(clear, nal)?,
             NalType::Slice | NalType::IdrSlice => {
                 let prefix = slice_prefix(nal)?;
-                append_nal(&mut clear, nal.get(..prefix).unwrap_or_default());
+                append_nal(clear, nal.get(..prefix).unwrap_or_default())?;
                 carried = Some(place.start + prefix..place.end);
             }
         }
-        check_clear(&clear)?;
     }
-    Ok(Envelope { clear, carried: carried.ok_or(CodecError::NoPicture)? })
+    carried.ok_or(CodecError::NoPicture)
 }
 
 pub(super) fn is_keyframe(frame: &[u8]) -> Option<bool> {

@@ -96,13 +96,14 @@ pub enum CodecError {
     },
 }
 
-/// A protected frame taken apart.
-struct Envelope {
+/// What a sender or receiver keeps from frame to frame, so that H.264 and AV1 allocate nothing.
+#[derive(Default)]
+pub(crate) struct EnvelopeRoom {
     /// The clear bytes in the one spelling that is authenticated, as packetizers may respell
     /// start codes and lengths.
     clear: Vec<u8>,
-    /// Where the ciphertext, still in the codec's transport form, stands.
-    carried: Range<usize>,
+    /// The ciphertext before it takes the codec's transport form.
+    sealed: Vec<u8>,
 }
 
 impl Codec {
@@ -121,8 +122,12 @@ impl Codec {
         let result = match self {
             Self::Opus | Self::Vp9 => sender.protect_into(frame, b"", out).map(|_| ()),
             Self::Vp8 => vp8::protect_into(sender, frame, out).map(|_| ()),
-            Self::H264 => h264::protect(sender, frame, out),
-            Self::Av1 => av1::protect(sender, frame, out),
+            Self::H264 | Self::Av1 => {
+                let mut room = core::mem::take(&mut sender.room);
+                let result = self.enclose(sender, frame, &mut room, out);
+                sender.room = room;
+                result
+            }
         };
         match result {
             Ok(()) => Ok(start..out.len()),
@@ -131,6 +136,30 @@ impl Codec {
                 Err(error)
             }
         }
+    }
+
+    /// Appends the clear bytes and, as the codec carries it, the ciphertext.
+    fn enclose(
+        self,
+        sender: &mut Sender,
+        frame: &[u8],
+        room: &mut EnvelopeRoom,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        let EnvelopeRoom { clear, sealed } = room;
+        clear.clear();
+        sealed.clear();
+        match self {
+            Self::H264 => h264::append_clear(frame, clear)?,
+            _ => av1::append_clear(frame, clear)?,
+        }
+        sender.protect_into(frame, clear, sealed)?;
+        out.extend_from_slice(clear);
+        match self {
+            Self::H264 => h264::append_carried(sealed, out),
+            _ => av1::append_carried(sealed, out),
+        }
+        Ok(())
     }
 
     /// Opens a protected frame into `plain`, whose content is replaced; [`Opened::plain`] says where in it the
@@ -146,27 +175,44 @@ impl Codec {
         plain: &mut Vec<u8>,
         now: Now,
     ) -> Result<Opened, ReceiveError> {
-        plain.clear();
-        receiver.check_length(frame)?;
-        let envelope = match self {
-            Self::Opus | Self::Vp8 | Self::Vp9 => {
-                plain.extend_from_slice(frame);
-                return match self {
-                    Self::Vp8 => vp8::unprotect_in_place(receiver, plain, now),
-                    _ => receiver.unprotect_in_place(plain, b"", now),
-                };
-            }
-            Self::H264 => h264::open(frame),
-            Self::Av1 => av1::open(frame),
-        };
-        let Envelope { clear, carried } =
-            envelope.map_err(|error| receiver.refuse(error.into()))?;
-        match self {
-            Self::H264 => h264::unescape(frame, carried, plain)
-                .map_err(|error| receiver.refuse(error.into()))?,
-            _ => plain.extend_from_slice(frame.get(carried).unwrap_or_default()),
+        if matches!(self, Self::Opus | Self::Vp9) {
+            let sender = receiver.unprotect_into(frame, b"", plain, now)?;
+            return Ok(Opened { plain: 0..plain.len(), sender });
         }
-        receiver.unprotect_in_place(plain, &clear, now)
+        receiver.check_length(frame)?;
+        plain.clear();
+        if self == Self::Vp8 {
+            plain.extend_from_slice(frame);
+            return vp8::unprotect_in_place(receiver, plain, now);
+        }
+        let mut room = core::mem::take(&mut receiver.room);
+        let result = match self.take_apart(frame, &mut room.clear, plain) {
+            Ok(()) => receiver.unprotect_in_place(plain, &room.clear, now),
+            Err(error) => Err(receiver.refuse(error.into())),
+        };
+        receiver.room = room;
+        result
+    }
+
+    /// Takes the clear bytes out of a protected frame, and the ciphertext that they carry.
+    fn take_apart(
+        self,
+        frame: &[u8],
+        clear: &mut Vec<u8>,
+        ciphertext: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        clear.clear();
+        match self {
+            Self::H264 => {
+                let carried = h264::read_clear(frame, clear)?;
+                h264::unescape(frame, carried, ciphertext)
+            }
+            _ => {
+                let carried = av1::read_clear(frame, clear)?;
+                ciphertext.extend_from_slice(frame.get(carried).unwrap_or_default());
+                Ok(())
+            }
+        }
     }
 
     /// Whether a frame, protected or not, is a keyframe, as far as what stays in the clear
@@ -182,8 +228,8 @@ impl Codec {
     }
 }
 
-/// Refuses what could not be authenticated.
-fn check_clear(clear: &[u8]) -> Result<(), CodecError> {
-    let (limit, found) = (MAX_METADATA_LENGTH, clear.len());
+/// Refuses as many bytes in the clear as could not be authenticated.
+const fn check_clear(found: usize) -> Result<(), CodecError> {
+    let limit = MAX_METADATA_LENGTH;
     if found > limit { Err(CodecError::TooMuchInTheClear { limit, found }) } else { Ok(()) }
 }
