@@ -252,9 +252,68 @@ fn a_committer_that_saved_nothing_comes_back_by_an_external_commit() {
     everybody_talks(&mut groups, rng);
 }
 
-/// An external commit cannot be saved: whoever dies while it is on its way joins anew, as a resync when it had won.
 #[test]
-fn an_external_joiner_dies_and_joins_anew() {
+fn an_external_joiner_dies_at_any_point_and_goes_on() {
+    for (resync, won, entered) in
+        [(false, false, false), (false, true, false), (false, true, true), (true, true, false)]
+    {
+        let rng = &mut rng(46);
+        let mut groups = group_of(3, suite(), &public_options(), rng);
+        let joiner = match resync {
+            true => groups.pop().unwrap().client().clone(),
+            false => client("joiner", suite(), public_options(), rng),
+        };
+        let leaving = groups[1].propose_self_remove(rng).unwrap().message;
+        let info = groups[0].group_info(GroupInfoOptions::default()).unwrap();
+        let self_removes = vec![leaving.clone()];
+        let options = ExternalJoinOptions { resync, self_removes, ..Default::default() };
+        let pending = joiner.join_external(&info, None, options, rng, NOW).unwrap();
+        let key = SnapshotKey::generate(rng);
+        let saved = pending.save(&key, rng).unwrap();
+
+        let restored = joiner.restore_external_join(&saved, &key).unwrap();
+        assert!(restored.is_echo(pending.commit()));
+        assert_eq!(restored.changes(), pending.changes());
+        assert_eq!(restored.changes().removed.len(), 1 + usize::from(resync));
+        assert_eq!(restored.epoch(), pending.epoch());
+        let commit = pending.commit().to_vec();
+        if entered {
+            let mut before = pending.confirm();
+            assert!(!before.is_restored());
+            before.protect(b"sent before the crash", b"", rng).unwrap();
+        }
+        if won {
+            propose_to(&mut groups, &leaving, 1);
+            deliver(&mut groups, &commit, usize::MAX);
+            groups.truncate(1);
+            groups.push(restored.confirm());
+            assert!(groups[1].is_restored(), "it may have been entered before");
+            assert_agreement(&groups);
+            everybody_commits(&mut groups, rng);
+            assert!(!groups[1].is_restored());
+            everybody_talks(&mut groups, rng);
+        }
+
+        let other = SnapshotKey::generate(rng);
+        let refused = |client: &Client, saved: &[u8], key| {
+            client.restore_external_join(saved, key).unwrap_err()
+        };
+        assert_eq!(refused(&joiner, &saved, &other), SnapshotError::Key);
+        assert_eq!(refused(groups[0].client(), &saved, &key), SnapshotError::OtherClient);
+        let group = groups[0].save(&key, rng).unwrap();
+        assert_eq!(refused(groups[0].client(), &group, &key), SnapshotError::Key);
+        for index in 0..saved.len() {
+            let mut altered = saved.clone();
+            altered[index] ^= 1;
+            assert!(joiner.restore_external_join(&altered, &key).is_err(), "byte {index}");
+            assert!(joiner.restore_external_join(&saved[..index], &key).is_err());
+        }
+    }
+}
+
+/// Whoever has not saved an external commit joins anew, as a resync when it had won.
+#[test]
+fn an_external_joiner_that_saved_nothing_joins_anew() {
     for won in [true, false] {
         let rng = &mut rng(43);
         let mut groups = group_of(2, suite(), &public_options(), rng);

@@ -40,11 +40,14 @@ pub struct ExternalJoinOptions {
 }
 
 /// An external commit that the delivery service has not accepted yet.
+///
+/// To survive a crash between sending it and seeing it accepted, [save](Self::save) it before. Who has not joins anew,
+/// by a [`resync`](ExternalJoinOptions::resync) if the commit had been accepted.
 #[must_use = "the group is joined by `confirm`"]
 pub struct PendingExternalJoin {
-    commit: Vec<u8>,
-    changes: Changes,
-    group: Group,
+    pub(super) commit: Vec<u8>,
+    pub(super) changes: Changes,
+    pub(super) group: Group,
 }
 
 impl PendingExternalJoin {

@@ -6,6 +6,7 @@ mod external_proposal;
 mod identity;
 mod join;
 mod key_package;
+mod save_external_join;
 
 pub use create::GroupOptions;
 pub use external_join::{ExternalJoinOptions, PendingExternalJoin};

@@ -16,7 +16,7 @@ pub(crate) mod receive;
 pub(crate) mod receive_commit;
 mod save;
 mod save_pending;
-mod saved_parts;
+pub(crate) mod saved_parts;
 mod snapshot;
 pub(crate) mod stage;
 pub(crate) mod state;

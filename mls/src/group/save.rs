@@ -13,10 +13,7 @@ use crate::{
     error::SnapshotError,
     schedule::{ResumptionPsk, SecretTree, SenderDataSecret},
     tree::{RatchetTree, TreeView},
-    wire::{
-        ConfirmationTag, Credential, GroupContext, HpkePublicKey, LeafIndex, ReInit,
-        SignaturePublicKey,
-    },
+    wire::{ConfirmationTag, GroupContext, HpkePublicKey, LeafIndex, ReInit},
 };
 
 use super::{
@@ -24,8 +21,9 @@ use super::{
     past::{PastEpoch, PastEpochs, PastMessages},
     proposal_cache::ProposalCache,
     saved_parts::{
-        KEY, count, identity_length, proposals_length, restore_identity, restore_proposals,
-        restore_secrets, save_identity, save_proposals, save_secrets, secrets_length,
+        KEY, count, identity_length, proposals_length, restore_identity, restore_member,
+        restore_proposals, restore_secrets, save_identity, save_member, save_proposals,
+        save_secrets, secrets_length,
     },
     state::PublicState,
 };
@@ -51,7 +49,7 @@ impl Group {
     }
 
     /// The state in the clear; equal states give equal bytes.
-    pub(super) fn encode_state(&self) -> Result<Zeroizing<Vec<u8>>, SnapshotError> {
+    pub(crate) fn encode_state(&self) -> Result<Zeroizing<Vec<u8>>, SnapshotError> {
         let tree = self.state.tree.encode_tree();
         // A vector that grows leaves copies of secrets behind.
         let capacity = tree.len().saturating_add(self.saved_length_bound());
@@ -124,9 +122,14 @@ impl Client {
     /// [`SnapshotError::Key`] when the key is another one or the bytes were altered, [`SnapshotError::Version`] for a format
     /// that this library does not read, [`SnapshotError::OtherClient`] for a group of another identity.
     pub fn restore(&self, bytes: &[u8], key: &SnapshotKey) -> Result<Group, SnapshotError> {
+        let content = key.open(self.suite(), KIND, bytes)?;
+        self.decode_group(content.as_bytes())
+    }
+
+    /// Reads what [`Group::encode_state`] gave.
+    pub(crate) fn decode_group(&self, content: &[u8]) -> Result<Group, SnapshotError> {
         let suite = self.suite();
-        let content = key.open(suite, KIND, bytes)?;
-        let mut reader = Reader::new(content.as_bytes());
+        let mut reader = Reader::new(content);
         let context = GroupContext::from_bytes(reader.opaque()?)?;
         let confirmation_tag = ConfirmationTag::decode(&mut reader)?;
         let tree = RatchetTree::from_bytes(suite, reader.opaque()?)
@@ -195,7 +198,11 @@ impl Client {
         let mut replaced = BTreeMap::new();
         for _ in 0..u32::decode(reader)? {
             let leaf = LeafIndex::decode(reader)?;
-            replaced.insert(leaf, restore_member(leaf, reader)?);
+            let member = match u8::decode(reader)? {
+                0 => None,
+                _ => Some(restore_member(leaf, reader)?),
+            };
+            replaced.insert(leaf, member);
         }
         let resumption = ResumptionPsk::from_slice(reader.opaque()?);
         let messages = match u8::decode(reader)? {
@@ -227,8 +234,7 @@ fn save_past(past: &PastEpoch, out: &mut Vec<u8>) {
             None => out.push(0),
             Some(member) => {
                 out.push(1);
-                member.credential.encode(out);
-                member.signature_key.encode(out);
+                save_member(member, out);
             }
         }
     }
@@ -242,13 +248,4 @@ fn save_past(past: &PastEpoch, out: &mut Vec<u8>) {
             messages.secret_tree.save(out);
         }
     }
-}
-
-fn restore_member(leaf: LeafIndex, reader: &mut Reader<'_>) -> Result<Option<Member>, DecodeError> {
-    if u8::decode(reader)? == 0 {
-        return Ok(None);
-    }
-    let credential = Credential::decode(reader)?;
-    let signature_key = SignaturePublicKey::decode(reader)?;
-    Ok(Some(Member { leaf, credential, signature_key }))
 }

@@ -1,4 +1,4 @@
-//! Parts that the snapshots of groups and of pending commits share.
+//! Parts that the snapshots of groups, pending commits and pending joins share.
 
 use crate::{
     client::{Client, Identity, SignatureKeyPair},
@@ -10,10 +10,25 @@ use crate::{
     wire::{Credential, LeafIndex, SignaturePublicKey},
 };
 
-use super::{ReceivedProposal, next_epoch::MemberSecrets};
+use super::{Member, ReceivedProposal, next_epoch::MemberSecrets};
 
-pub(super) fn count(number: usize, out: &mut Vec<u8>) {
+pub(crate) fn count(number: usize, out: &mut Vec<u8>) {
     u32::try_from(number).unwrap_or(u32::MAX).encode(out);
+}
+
+/// Who a member is; its leaf is for the caller to keep.
+pub(crate) fn save_member(member: &Member, out: &mut Vec<u8>) {
+    member.credential.encode(out);
+    member.signature_key.encode(out);
+}
+
+pub(crate) fn restore_member(
+    leaf: LeafIndex,
+    reader: &mut Reader<'_>,
+) -> Result<Member, DecodeError> {
+    let credential = Credential::decode(reader)?;
+    let signature_key = SignaturePublicKey::decode(reader)?;
+    Ok(Member { leaf, credential, signature_key })
 }
 
 /// A private key, its length and its place, at most. The longest key is that of P-521, of 66 bytes.
