@@ -32,6 +32,8 @@ mod history;
 mod schedule;
 #[path = "support/seeds.rs"]
 mod seeds;
+#[path = "model/succession.rs"]
+mod succession;
 mod support;
 #[path = "model/world.rs"]
 mod world;

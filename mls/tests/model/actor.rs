@@ -74,8 +74,15 @@ impl Actor {
 
     /// Takes its place in the group.
     pub(crate) fn enter(&mut self, group: Group, next: usize) {
+        self.leave();
         self.position = Position { next, joined: group.epoch(), ..Position::default() };
         self.group = Some(group);
+    }
+
+    /// The group is of no use to it any more, and what it saved neither.
+    pub(crate) fn leave(&mut self) {
+        self.group = None;
+        self.position = Position::default();
         self.snapshots.clear();
         self.forgets = None;
     }

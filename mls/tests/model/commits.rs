@@ -1,17 +1,26 @@
 //! What changes the group: proposals, commits that race each other, external commits.
 
 use mls::{
-    ExternalJoinOptions, Group, GroupInfoOptions, KeyPackageBundle, MergeError, PendingCommit,
+    ExternalJoinOptions, ExternalProposer, Group, GroupInfoOptions, KeyPackage, KeyPackageBundle,
+    Member, MergeError, PendingCommit,
     schedule::Psk,
-    wire::{Extension, Extensions, LeafIndex, PskSource, ResumptionPskUsage},
+    wire::{
+        Extension, ExtensionType, Extensions, ExternalSenders, GroupContextExtensions, LeafIndex,
+        PreSharedKey, PreSharedKeyId, Proposal, PskSource, ResumptionPskUsage,
+    },
 };
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 
 use crate::{
     actor::state,
     support::{NOW, key_package},
-    world::{EXTENSION, World},
+    world::{EXTENSION, OUTSIDE, World},
 };
+
+fn fresh_psk_proposal(source: PskSource, rng: &mut StdRng) -> Proposal {
+    let psk_nonce = rng.random::<[u8; 32]>().to_vec();
+    Proposal::PreSharedKey(PreSharedKey { psk: PreSharedKeyId { source, psk_nonce } })
+}
 
 /// A commit that may win, and who joins if it does.
 struct Candidate {
@@ -27,9 +36,14 @@ impl World {
         PskSource::External { psk_id: psk_id.to_vec() }
     }
 
-    fn some_extensions(rng: &mut StdRng) -> Extensions {
+    /// Extensions of the group, of which one changes and the others stay.
+    pub(crate) fn some_extensions(&self, rng: &mut StdRng) -> Extensions {
         let data = vec![rng.random(); rng.random_range(0..20)];
-        Extensions::from_iter([Extension { extension_type: EXTENSION, data }])
+        let senders = ExternalSenders(vec![self.moderator.external_sender()]);
+        Extensions::from_iter([
+            Extension { extension_type: EXTENSION, data },
+            Extension::new(ExtensionType::EXTERNAL_SENDERS, &senders),
+        ])
     }
 
     /// Somebody who can be added: a new client, or one that was removed or got lost.
@@ -49,6 +63,51 @@ impl World {
         (name, key_package(&self.actors[name].client, rng))
     }
 
+    fn invite_somebody(&mut self, rng: &mut StdRng) -> KeyPackage {
+        let (name, bundle) = self.candidate(rng);
+        let package = bundle.key_package().clone();
+        self.invited.push((name, bundle));
+        package
+    }
+
+    /// The moderator proposes something, or somebody who wants to join.
+    pub(crate) fn propose_from_outside(&mut self, rng: &mut StdRng) {
+        let helper = self.somebody(rng);
+        let group = self.group(helper);
+        let (context, count) = (group.context().clone(), group.member_count());
+        let room = usize::try_from(count).unwrap() < self.members;
+        let identity = self.moderator.clone();
+        let moderator = ExternalProposer::in_group(self.suite, identity, &context).expect("listed");
+        let proposed = match rng.random_range(0..5) {
+            0 if room => {
+                let (name, bundle) = self.candidate(rng);
+                let client = self.actors[name].client.clone();
+                let asked = client.propose_join(context.group_id, context.epoch, &bundle);
+                self.invited.push((name, bundle));
+                self.tally.count("asked to join");
+                asked
+            }
+            1 if room => moderator.propose_add(self.invite_somebody(rng)),
+            2 => {
+                let psk = fresh_psk_proposal(self.fresh_psk(rng), rng);
+                moderator.propose(psk)
+            }
+            3 => {
+                let extensions = self.some_extensions(rng);
+                moderator.propose(Proposal::GroupContextExtensions(GroupContextExtensions {
+                    extensions,
+                }))
+            }
+            _ => match self.other_leaf(helper, rng) {
+                Some(leaf) if count > 2 => moderator.propose_remove(leaf),
+                _ => return,
+            },
+        };
+        self.publish(OUTSIDE, false, proposed.expect("a valid proposal").message);
+        self.tally.count("proposed from outside");
+        self.read(helper, usize::MAX, false, rng);
+    }
+
     fn other_leaf(&mut self, name: usize, rng: &mut StdRng) -> Option<LeafIndex> {
         let group = self.group(name);
         let own = group.own_leaf();
@@ -59,7 +118,8 @@ impl World {
 
     pub(crate) fn propose(&mut self, rng: &mut StdRng) {
         let name = self.somebody(rng);
-        let proposed = match rng.random_range(0..8) {
+        let count = usize::try_from(self.group(name).member_count()).unwrap();
+        let proposed = match rng.random_range(0..9) {
             0..4 => self.group(name).propose_update(rng),
             4 => {
                 let psk = self.fresh_psk(rng);
@@ -67,23 +127,32 @@ impl World {
                 self.group(name).propose_psk(psk, rng)
             }
             5 => {
-                let extensions = Self::some_extensions(rng);
+                let extensions = self.some_extensions(rng);
                 self.group(name).propose_extensions(extensions, rng)
             }
-            6 if usize::try_from(self.group(name).member_count()).unwrap() < self.members => {
-                let (invited, bundle) = self.candidate(rng);
-                let package = bundle.key_package().clone();
-                self.invited.push((invited, bundle));
+            6 if count < self.members => {
+                let package = self.invite_somebody(rng);
                 self.group(name).propose_add(package, rng, NOW)
             }
+            7 if count > 2 => {
+                let Ok(leaving) = self.group(name).propose_self_remove(rng) else {
+                    // It has proposed so already.
+                    return;
+                };
+                self.send_proposal(name, leaving.message);
+                self.log.last_mut().expect("just sent").leaves = true;
+                return;
+            }
             _ => match self.other_leaf(name, rng) {
-                Some(leaf) if self.group(name).member_count() > 2 => {
-                    self.group(name).propose_remove(leaf, rng)
-                }
+                Some(leaf) if count > 2 => self.group(name).propose_remove(leaf, rng),
                 _ => return,
             },
         };
-        let message = proposed.expect("a valid proposal").message;
+        self.send_proposal(name, proposed.expect("a valid proposal").message);
+    }
+
+    /// A member sends a proposal, which it has seen thereby.
+    pub(crate) fn send_proposal(&mut self, name: usize, message: Vec<u8>) {
         let place = self.log.len();
         self.publish(name, false, message);
         self.tally.count("proposals sent");
@@ -114,6 +183,7 @@ impl World {
         let commit = winner.pending.commit().to_vec();
         let welcome = winner.pending.welcome().map(<[u8]>::to_vec);
         let welcomed = winner.pending.changes().welcomed.clone();
+        self.count_leavers(&winner.pending.changes().removed);
         self.publish(winner.name, true, commit.clone());
         assert!(winner.pending.is_echo(&commit));
         for update in &winner.pending.changes().updated {
@@ -162,6 +232,17 @@ impl World {
         }
     }
 
+    /// Of those removed, those who have asked for it.
+    fn count_leavers(&mut self, removed: &[Member]) {
+        let head = self.history.head();
+        for entry in self.log.iter().filter(|entry| entry.leaves && entry.epoch == head) {
+            let key = self.actors[entry.sender].key();
+            if removed.iter().any(|member| member.signature_key == key) {
+                self.tally.count("left by themselves");
+            }
+        }
+    }
+
     /// The committer is gone for a while: others enter the epoch before it.
     fn let_others_read(&mut self, committer: usize, rng: &mut StdRng) {
         for name in 0..self.actors.len() {
@@ -188,6 +269,7 @@ impl World {
             Some(leaf) if count > 2 && rng.random_ratio(1, 3) => Some(leaf),
             _ => None,
         };
+        let extensions = self.some_extensions(rng);
         let psk = rng.random_ratio(1, 6).then(|| self.fresh_psk(rng));
         let group = self.group(name);
         let resumption = PskSource::Resumption {
@@ -210,7 +292,7 @@ impl World {
             builder = builder.without_received().psk(resumption);
         }
         if rng.random_ratio(1, 8) {
-            builder = builder.extensions(Self::some_extensions(rng));
+            builder = builder.extensions(extensions);
         }
         if rng.random_ratio(1, 5) {
             builder = builder.omit_path();
@@ -271,10 +353,17 @@ impl World {
         let options = GroupInfoOptions { tree, external_pub: true };
         let info = self.group(helper).group_info(options).unwrap();
         let beside = self.group(helper).ratchet_tree();
-        let options = ExternalJoinOptions { resync, ..ExternalJoinOptions::default() };
+        // Who is leaving is covered, but for the one who comes back.
+        let (head, log) = (self.history.head(), self.log.iter());
+        let leaving =
+            log.filter(|entry| entry.leaves && entry.epoch == head && entry.sender != name);
+        let self_removes = leaving.map(|entry| entry.bytes.clone()).collect();
+        let options =
+            ExternalJoinOptions { resync, self_removes, ..ExternalJoinOptions::default() };
         let client = self.actors[name].client.clone();
         let beside = (!tree).then_some(beside.as_slice());
         let pending = client.join_external(&info, beside, options, rng, NOW).unwrap();
+        self.count_leavers(&pending.changes().removed);
         self.publish(name, true, pending.commit().to_vec());
         self.invited.clear();
         let group: Group = pending.confirm();

@@ -88,6 +88,8 @@ impl World {
                 if self.group(name).is_active() {
                     assert_eq!(self.group(name).epoch(), epoch + 1);
                     self.arrived(name);
+                } else if self.group(name).reinit().is_some() {
+                    self.closed(name);
                 } else {
                     assert!(self.group(name).export("model", b"", 32).is_err());
                 }

@@ -58,6 +58,15 @@ impl History {
         self.0[&epoch].roster.iter().any(|member| member.signature_key == *key)
     }
 
+    /// A group that continues the one of this history shares no secret with it.
+    pub(crate) fn assert_knows_nothing_of(&self, other: &Group) {
+        let facts = Facts::of(other);
+        for (epoch, known) in &self.0 {
+            assert!(known.authenticator != facts.authenticator, "the authenticator of {epoch}");
+            assert!(known.export != facts.export, "the export of {epoch}");
+        }
+    }
+
     /// A state that somebody kept gives the secrets of no epoch but its own.
     pub(crate) fn assert_exports_own_epoch_only(&self, kept: &Group) {
         let export = export(kept);

@@ -21,7 +21,7 @@ pub(crate) struct Step {
 pub(crate) enum Deed {
     /// One to three members commit at once, one of them wins.
     Commit,
-    /// Somebody proposes something.
+    /// A member proposes something.
     Propose,
     /// Somebody reads on in the log, perhaps missing proposals.
     Read,
@@ -41,9 +41,15 @@ pub(crate) enum Deed {
     External,
     /// Those who were removed try everything.
     Haunt,
+    /// Somebody outside the group proposes something.
+    Outside,
+    /// Some members make a group beside this one.
+    Branch,
+    /// The group is closed, and all move into its successor.
+    Succeed,
 }
 
-const DEEDS: [Deed; 24] = [
+const DEEDS: [Deed; 28] = [
     Deed::Commit,
     Deed::Commit,
     Deed::Commit,
@@ -68,10 +74,14 @@ const DEEDS: [Deed; 24] = [
     Deed::Crash,
     Deed::External,
     Deed::Haunt,
+    Deed::Outside,
+    Deed::Outside,
+    Deed::Branch,
+    Deed::Succeed,
 ];
 
 /// What has to happen often enough for a run to mean something.
-const EVENTS: [&str; 24] = [
+const EVENTS: [&str; 30] = [
     "added",
     "removed",
     "updated by reference",
@@ -96,6 +106,12 @@ const EVENTS: [&str; 24] = [
     "states saved and restored alike",
     "attempts of the removed",
     "committers that crashed before the echo",
+    "proposed from outside",
+    "asked to join",
+    "left by themselves",
+    "branched off",
+    "waited for the epoch of a branch",
+    "moved to a successor",
 ];
 
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use mls::{
     AcceptAnyCredential, Client, ClientOptions, Group, GroupId, GroupInfoOptions, GroupOptions,
-    HandshakeFormat, KeyPackageBundle, MemoryPskStore, PublicGroup, PublicGroupOptions,
+    HandshakeFormat, Identity, KeyPackageBundle, MemoryPskStore, PublicGroup, PublicGroupOptions,
     PublicProcessed, crypto::Suite, wire::ExtensionType,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -20,11 +20,16 @@ use crate::{
 
 pub(crate) const EXTENSION: ExtensionType = ExtensionType(0xff01);
 
+/// The name of whoever sends something without ever being a member.
+pub(crate) const OUTSIDE: usize = usize::MAX;
+
 /// Something in the log.
 pub(crate) struct Entry {
     pub(crate) epoch: u64,
     pub(crate) sender: usize,
     pub(crate) commit: bool,
+    /// A proposal of the sender to leave.
+    pub(crate) leaves: bool,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -50,6 +55,8 @@ pub(crate) struct World {
     /// Those whom a proposal of this epoch would add.
     pub(crate) invited: Vec<(usize, KeyPackageBundle)>,
     pub(crate) history: History,
+    /// May propose from outside.
+    pub(crate) moderator: Identity,
     /// Follows the group where its handshake is public.
     pub(crate) service: Option<PublicGroup>,
     pub(crate) tally: Tally,
@@ -72,13 +79,16 @@ impl World {
             uncertain: HashSet::new(),
             invited: Vec::new(),
             history: History::default(),
+            moderator: Identity::basic(*b"moderator", suite, rng).unwrap(),
             service: None,
             tally: Tally::default(),
         };
         let creator = world.recruit(rng);
         let id = GroupId(schedule.seed.to_be_bytes().to_vec());
         let client = &world.actors[creator].client;
-        let group = client.create_group(id, GroupOptions::default(), rng, NOW).unwrap();
+        let extensions = world.some_extensions(rng);
+        let options = GroupOptions { extensions, ..GroupOptions::default() };
+        let group = client.create_group(id, options, rng, NOW).unwrap();
         world.history.arrive(&group, creator);
         if !schedule.private {
             let info = group.group_info(GroupInfoOptions::default()).unwrap();
@@ -126,6 +136,11 @@ impl World {
             Deed::Crash => self.crash(rng),
             Deed::External => self.external(rng),
             Deed::Haunt => self.haunt(),
+            Deed::Outside => self.propose_from_outside(rng),
+            Deed::Branch => self.branch(rng),
+            // So seldom that groups grow old in between.
+            Deed::Succeed if rng.random_ratio(1, 3) => self.succeed(rng),
+            Deed::Succeed => {}
         }
     }
 
@@ -185,7 +200,7 @@ impl World {
                 PublicProcessed::Proposal(proposal) => service.store_proposal(proposal).unwrap(),
             }
         }
-        self.log.push(Entry { epoch, sender, commit, bytes });
+        self.log.push(Entry { epoch, sender, commit, leaves: false, bytes });
     }
 
     /// A member has entered an epoch.
