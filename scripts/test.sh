@@ -25,6 +25,9 @@ step "lints"
 cargo clippy --release --workspace --all-targets -- -D warnings
 step "tests"
 cargo test --release --workspace
+step "threads"
+# Another feature of `mls` alone: no other crate is compiled anew.
+cargo test --release --workspace --features mls/threads --test large_groups
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --quiet
 step "official vectors"
