@@ -28,6 +28,7 @@
 //! encryption (see [`KemPublicKey::encap`]).
 
 mod aead;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod curve25519;
 mod dhkem;
 mod error;
@@ -46,7 +47,7 @@ mod x_wing;
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc_rs;
-#[cfg(feature = "rust-crypto")]
+#[cfg(feature = "rust-crypto-suite-2")]
 mod rust_crypto;
 
 use getrandom::SysRng;
@@ -68,10 +69,10 @@ pub use suite::{ExternalInitSecret, Suite};
 
 #[cfg(feature = "aws-lc-rs")]
 pub use aws_lc_rs::AWS_LC_RS;
-#[cfg(feature = "rust-crypto")]
+#[cfg(feature = "rust-crypto-suite-2")]
 pub use rust_crypto::RUST_CRYPTO;
 
-#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto-suite-2")))]
 compile_error!(
     "mls needs a cryptographic backend: enable the feature `aws-lc-rs` or `rust-crypto`"
 );
@@ -98,7 +99,7 @@ impl CryptoProvider {
 pub fn default_provider() -> &'static CryptoProvider {
     #[cfg(feature = "aws-lc-rs")]
     return &AWS_LC_RS;
-    #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+    #[cfg(all(feature = "rust-crypto-suite-2", not(feature = "aws-lc-rs")))]
     return &RUST_CRYPTO;
 }
 

@@ -15,13 +15,13 @@ mod aws_lc;
 mod by_size;
 #[cfg(feature = "aws-lc-rs")]
 mod gcm;
-#[cfg(feature = "rust-crypto")]
+#[cfg(feature = "rust-crypto-suite-2")]
 mod rust_crypto;
 #[cfg(feature = "aws-lc-rs")]
 pub use aws_lc::AWS_LC_RS;
 #[cfg(all(feature = "aws-lc-rs", feature = "ring"))]
 pub use by_size::{AWS_LC_RS_AND_RING, RING_UP_TO};
-#[cfg(feature = "rust-crypto")]
+#[cfg(feature = "rust-crypto-suite-2")]
 pub use rust_crypto::RUST_CRYPTO;
 
 /// `AEAD.Nn` of every SFrame suite.
@@ -52,7 +52,7 @@ pub static PROVIDERS: &[&FrameProvider] = &[
     &AWS_LC_RS_AND_RING,
     #[cfg(feature = "aws-lc-rs")]
     &AWS_LC_RS,
-    #[cfg(feature = "rust-crypto")]
+    #[cfg(feature = "rust-crypto-suite-2")]
     &RUST_CRYPTO,
 ];
 
@@ -69,7 +69,7 @@ pub fn default_provider() -> &'static FrameProvider {
 }
 
 /// The fastest backend that is compiled in; the pure Rust one is the last choice.
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+#[cfg(all(feature = "rust-crypto-suite-2", not(feature = "aws-lc-rs")))]
 pub fn default_provider() -> &'static FrameProvider {
     &RUST_CRYPTO
 }

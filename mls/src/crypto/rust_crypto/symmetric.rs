@@ -2,16 +2,21 @@
 
 use core::marker::PhantomData;
 
+#[cfg(feature = "rust-crypto")]
+use aes_gcm::Aes256Gcm;
 use aes_gcm::{
-    Aes128Gcm, Aes256Gcm,
+    Aes128Gcm,
     aead::{AeadInOut, Key, KeyInit, KeySizeUser, Nonce, Tag, inout::InOutBuf},
 };
+#[cfg(feature = "rust-crypto")]
 use chacha20poly1305::ChaCha20Poly1305;
 
 use crate::crypto::{Aead, CryptoError, TAG_LENGTH};
 
 pub(super) static AES_128_GCM: Cipher<Aes128Gcm> = Cipher(PhantomData);
+#[cfg(feature = "rust-crypto")]
 pub(super) static AES_256_GCM: Cipher<Aes256Gcm> = Cipher(PhantomData);
+#[cfg(feature = "rust-crypto")]
 pub(super) static CHACHA20_POLY1305: Cipher<ChaCha20Poly1305> = Cipher(PhantomData);
 
 pub(super) struct Cipher<C>(PhantomData<fn() -> C>);
