@@ -11,6 +11,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use examples::client::Packetization;
 use examples::client::peer::{Peer, PeerEvent, TrackSpec};
 use sfu_sim::protocol::MediaKind;
 use tokio::sync::mpsc;
@@ -31,7 +32,7 @@ async fn carries_arbitrary_payloads_and_keyframe_requests() {
     let mut sender = Peer::open(bind, &specs, sender_events).await.unwrap();
     let receiver = Peer::open(bind, &[], receiver_events).await.unwrap();
 
-    let offer = sender.peer.offer().await.unwrap();
+    let offer = sender.peer.offer(Packetization::SFrame).await.unwrap();
     assert_eq!(offer.tracks.len(), 2);
     assert_ne!(offer.tracks[0].mid, offer.tracks[1].mid);
     // The answering side gathers while it answers, so that its first answer may lack candidates;

@@ -230,5 +230,9 @@ impl Membership {
 }
 
 pub(super) fn call_member(member: &mls::Member) -> CallMember {
-    CallMember { leaf: member.leaf.0, identity: trust::identity_of(&member.credential) }
+    CallMember {
+        leaf: member.leaf.0,
+        identity: trust::identity_of(&member.credential),
+        signature_key: member.signature_key.as_bytes().to_vec(),
+    }
 }

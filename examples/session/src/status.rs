@@ -79,6 +79,8 @@ pub struct CallMember {
     pub leaf: u32,
     /// Who it is, from its credential.
     pub identity: Identity,
+    /// The public key that its messages are signed with.
+    pub signature_key: Vec<u8>,
 }
 
 /// Something worth telling.

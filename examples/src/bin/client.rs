@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use call_session::{Invite, SessionConfig, Status};
 use clap::Parser;
 use examples::client::peer::TrackSpec;
-use examples::client::{Client, ClientConfig, Publication};
+use examples::client::{Client, ClientConfig, Packetization, Publication};
 use examples::media::{CLIP_AUDIO, CLIP_VIDEO, Clip, ivf, opus};
 use examples::view::{View, claims_of};
 use sfu_sim::protocol::{Identity, MediaKind};
@@ -48,6 +48,9 @@ struct Arguments {
     /// Leaves after so many seconds; without it, at Ctrl-C.
     #[arg(long, value_name = "SECONDS")]
     leave_after: Option<f64>,
+    /// Packetizes by codec instead of in the SFrame payload format. Needed where browsers take part.
+    #[arg(long)]
+    for_browsers: bool,
     /// The local address for media, a concrete one.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
@@ -84,7 +87,9 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let view = Arc::new(View::new(name.as_str()));
     let mut session = SessionConfig::new(Identity::new(name));
     session.invite = arguments.invite.as_ref().map(|secret| Invite::new(secret.as_bytes()));
-    let (client, driver) = Client::new(ClientConfig {
+    let packetization =
+        if arguments.for_browsers { Packetization::Codec } else { Packetization::SFrame };
+    let config = ClientConfig {
         url: arguments.url,
         token: arguments.token,
         bind: SocketAddr::new(arguments.bind, 0),
@@ -93,7 +98,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         session,
         observer: Arc::clone(&view) as _,
         origin: Instant::now(),
-    })?;
+    };
+    let (client, driver) = Client::with_packetization(config, packetization)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ending = runtime.block_on(async move {

@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 use super::keys::MediaKeys;
 use super::media::{Media, Publication};
 use super::observer::Observer;
+use super::packets::Packetization;
 use super::peer::PeerError;
 use super::signalling::{Signalling, SignallingError};
 use call_session::{Moment, Output, Session, SessionConfig, SessionError, SessionEvent, Status};
@@ -100,6 +101,19 @@ impl Client {
     pub fn new(
         config: ClientConfig,
     ) -> Result<(Self, impl Future<Output = Result<Ending, ClientError>> + Send), ClientError> {
+        Self::with_packetization(config, Packetization::default())
+    }
+
+    /// The same for a client whose tracks are packetized in this way. Where browsers take part it has to be
+    /// [`Packetization::Codec`]. What comes in is understood in either form.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Session`] if the keys cannot be made.
+    pub fn with_packetization(
+        config: ClientConfig,
+        packetization: Packetization,
+    ) -> Result<(Self, impl Future<Output = Result<Ending, ClientError>> + Send), ClientError> {
         let (commands, inbox) = mpsc::channel(16);
         let keys = MediaKeys::new(config.origin);
         let session = Session::new(config.session, Box::new(mls::crypto::os_rng()))?;
@@ -109,6 +123,7 @@ impl Client {
             config.bind,
             config.publications,
             config.record,
+            packetization,
         );
         let driver = Driver {
             url: config.url,

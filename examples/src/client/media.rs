@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sframe_bridge::TrackId;
 use sfu_sim::protocol::{
-    ClientMessage, ForwardedTrack, Identity, MediaEvent, MediaKind, MediaRequest,
+    ClientMessage, ForwardedTrack, Identity, MediaEvent, MediaRequest, TrackCodec,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::keys::MediaKeys;
 use super::observer::Observer;
+use super::packets::{Packetization, TrackFormat};
 use super::peer::{Peer, PeerError, PeerEvent, TrackSpec};
 use super::receive::{Receiving, Recording};
 use super::send::Sending;
@@ -44,6 +45,7 @@ pub(super) struct Media {
     bind: SocketAddr,
     publications: Vec<Publication>,
     record: Option<PathBuf>,
+    packetization: Packetization,
     /// Odd, as the session takes the even numbers.
     next_request: u64,
     /// The offer that awaits its answer.
@@ -74,6 +76,7 @@ impl Media {
         bind: SocketAddr,
         publications: Vec<Publication>,
         record: Option<PathBuf>,
+        packetization: Packetization,
     ) -> Self {
         Self {
             keys,
@@ -81,6 +84,7 @@ impl Media {
             bind,
             publications,
             record,
+            packetization,
             next_request: 1,
             offered: None,
             connection: None,
@@ -100,7 +104,7 @@ impl Media {
         let specs: Vec<_> = self.publications.iter().map(|p| p.track.clone()).collect();
         let opened = Peer::open(self.bind, &specs, sender).await?;
         let mut peer = opened.peer;
-        let offer = peer.offer().await?;
+        let offer = peer.offer(self.packetization).await?;
         let mut keyframes_wanted = Vec::new();
         let mut sending = JoinSet::new();
         for ((index, track), publication) in (0..).zip(opened.tracks).zip(&self.publications) {
@@ -109,6 +113,7 @@ impl Media {
             let task = Sending {
                 keys: Arc::clone(&self.keys),
                 observer: Arc::clone(&self.observer),
+                format: TrackFormat::published(self.packetization, publication.track.kind),
                 track,
                 source: FileSource::new(Arc::clone(&publication.clip), publication.first),
                 id: TrackId(index),
@@ -239,24 +244,21 @@ impl Media {
             connection.unplaced.push(track);
             return;
         };
-        if !forwarded.sframe {
-            self.observer
-                .trouble(&format!("{} sends unencrypted, not shown", forwarded.participant));
-            return;
-        }
+        let format = TrackFormat::of(forwarded);
         let participant = forwarded.participant.clone();
-        let recording = self.recording(&participant, track.kind());
+        let recording = self.recording(&participant, format.codec);
         let task = Receiving {
             keys: Arc::clone(&self.keys),
             observer: Arc::clone(&self.observer),
             track,
+            format,
             participant,
             recording,
         };
         self.receiving.spawn(task.run());
     }
 
-    fn recording(&mut self, participant: &Identity, kind: MediaKind) -> Recording {
+    fn recording(&mut self, participant: &Identity, codec: TrackCodec) -> Recording {
         let Some(folder) = &self.record else {
             return Recording::Nowhere;
         };
@@ -267,9 +269,9 @@ impl Media {
             .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
             .take(64)
             .collect();
-        let extension = match kind {
-            MediaKind::Video => "ivf",
-            MediaKind::Audio => "ogg",
+        let extension = match codec {
+            TrackCodec::Vp8 | TrackCodec::Vp9 => "ivf",
+            TrackCodec::Opus => "ogg",
         };
         let count = self.recordings.entry(format!("{name}.{extension}")).or_default();
         *count += 1;
@@ -278,9 +280,10 @@ impl Media {
             count => format!("{name}-{count}.{extension}"),
         };
         let path = folder.join(file);
-        match kind {
-            MediaKind::Video => Recording::Video(VideoRecorder::new(path)),
-            MediaKind::Audio => Recording::Audio(AudioRecorder::new(path)),
+        match codec {
+            TrackCodec::Vp8 => Recording::Video(VideoRecorder::new(path)),
+            TrackCodec::Vp9 => Recording::Video(VideoRecorder::vp9(path)),
+            TrackCodec::Opus => Recording::Audio(AudioRecorder::new(path)),
         }
     }
 }

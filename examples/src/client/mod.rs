@@ -9,6 +9,7 @@ mod keyframe_requests;
 mod keys;
 mod media;
 pub mod observer;
+mod packets;
 pub mod peer;
 mod receive;
 mod send;
@@ -17,3 +18,4 @@ pub mod tracks;
 
 pub use driver::{Client, ClientConfig, ClientError, Ending};
 pub use media::Publication;
+pub use packets::Packetization;

@@ -11,14 +11,14 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MediaEngine,
+    MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MIME_TYPE_VP9, MediaEngine,
 };
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
     RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use sfu_sim::protocol::{MediaKind, PublishedTrack};
+use sfu_sim::protocol::{MediaKind, PublishedTrack, TrackCodec};
 use tokio::sync::mpsc;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
@@ -31,10 +31,13 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpTransceiver;
 
 use super::keyframe_requests::KeyframeRequests;
+use super::packets::Packetization;
 use super::tracks::{LocalTrack, RemoteTrack};
 
 const PAYLOAD_VP8: u8 = 96;
 const PAYLOAD_RTX: u8 = 97;
+const PAYLOAD_VP9: u8 = 98;
+const PAYLOAD_VP9_RTX: u8 = 99;
 const PAYLOAD_OPUS: u8 = 111;
 
 /// The RTP header extension by which an SFU says which m-line a packet belongs to (RFC 9143).
@@ -172,12 +175,12 @@ impl Peer {
         Ok(OpenedPeer { peer: Self { connection, published, gathered }, tracks })
     }
 
-    /// Makes the offer, with all candidates.
+    /// Makes the offer, with all candidates; `packetization` says how the tracks will be sent.
     ///
     /// # Errors
     ///
     /// [`PeerError`] if webrtc-rs refuses or finds no network address in time.
-    pub async fn offer(&mut self) -> Result<LocalOffer, PeerError> {
+    pub async fn offer(&mut self, packetization: Packetization) -> Result<LocalOffer, PeerError> {
         let offer = self.connection.create_offer(None).await?;
         self.connection.set_local_description(offer).await?;
         tokio::time::timeout(GATHERING, self.gathered.wait_for(|done| *done))
@@ -192,7 +195,12 @@ impl Peer {
                 .mid()
                 .await?
                 .ok_or_else(|| PeerError::NoMid { label: spec.label.clone() })?;
-            tracks.push(PublishedTrack { mid, label: spec.label.clone(), sframe: true });
+            tracks.push(PublishedTrack {
+                mid,
+                label: spec.label.clone(),
+                sframe: packetization == Packetization::SFrame,
+                codec: Some(TrackCodec::of(spec.kind)),
+            });
         }
         Ok(LocalOffer { sdp, tracks })
     }
@@ -246,7 +254,7 @@ async fn publish(
     events: &mpsc::Sender<PeerEvent>,
 ) -> Result<Opened, PeerError> {
     let codec = match spec.kind {
-        MediaKind::Video => vp8(),
+        MediaKind::Video => video(MIME_TYPE_VP8, "", PAYLOAD_VP8),
         MediaKind::Audio => opus(),
     };
     let kind = codec_kind(spec.kind);
@@ -368,8 +376,13 @@ async fn remote_track(
 
 fn media_engine() -> Result<MediaEngine, PeerError> {
     let mut engine = MediaEngine::default();
-    engine.register_codec(vp8(), RtpCodecKind::Video)?;
-    engine.register_codec(rtx(), RtpCodecKind::Video)?;
+    for (mime, format, payload, rtx_payload) in [
+        (MIME_TYPE_VP8, "", PAYLOAD_VP8, PAYLOAD_RTX),
+        (MIME_TYPE_VP9, "profile-id=0", PAYLOAD_VP9, PAYLOAD_VP9_RTX),
+    ] {
+        engine.register_codec(video(mime, format, payload), RtpCodecKind::Video)?;
+        engine.register_codec(rtx(payload, rtx_payload), RtpCodecKind::Video)?;
+    }
     engine.register_codec(opus(), RtpCodecKind::Audio)?;
     // The default interceptors register it for video only.
     engine.register_header_extension(
@@ -387,14 +400,14 @@ fn codec_kind(kind: MediaKind) -> RtpCodecKind {
     }
 }
 
-fn vp8() -> RTCRtpCodecParameters {
+fn video(mime: &str, format: &str, payload_type: u8) -> RTCRtpCodecParameters {
     let feedback = [("nack", ""), ("nack", "pli"), ("ccm", "fir")];
     RTCRtpCodecParameters {
         rtp_codec: RTCRtpCodec {
-            mime_type: MIME_TYPE_VP8.to_owned(),
+            mime_type: mime.to_owned(),
             clock_rate: 90_000,
             channels: 0,
-            sdp_fmtp_line: String::new(),
+            sdp_fmtp_line: format.to_owned(),
             rtcp_feedback: feedback
                 .map(|(typ, parameter)| RTCPFeedback {
                     typ: typ.to_owned(),
@@ -402,20 +415,20 @@ fn vp8() -> RTCRtpCodecParameters {
                 })
                 .to_vec(),
         },
-        payload_type: PAYLOAD_VP8,
+        payload_type,
     }
 }
 
-fn rtx() -> RTCRtpCodecParameters {
+fn rtx(apt: u8, payload_type: u8) -> RTCRtpCodecParameters {
     RTCRtpCodecParameters {
         rtp_codec: RTCRtpCodec {
             mime_type: MIME_TYPE_RTX.to_owned(),
             clock_rate: 90_000,
             channels: 0,
-            sdp_fmtp_line: format!("apt={PAYLOAD_VP8}"),
+            sdp_fmtp_line: format!("apt={apt}"),
             rtcp_feedback: Vec::new(),
         },
-        payload_type: PAYLOAD_RTX,
+        payload_type,
     }
 }
 

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sframe_bridge::{
-    KidLayout, Now, Reassembled, Reassembler, ReassemblyLimits, ReceiveError, RtpPacket,
-    SenderInfo, WaitBuffer, WaitLimits, Waiting, peek,
+    KidLayout, Now, Reassembled, Reassembler, ReassemblyLimits, ReceiveError, SenderInfo,
+    WaitBuffer, WaitLimits, Waiting, peek,
 };
-use sfu_sim::protocol::{Identity, MediaKind};
+use sfu_sim::protocol::{Identity, MediaKind, TrackCodec};
 use tokio::time::sleep_until;
 
 use super::keys::{KeysGuard, MediaKeys};
 use super::observer::{Incoming, Observer, Unopened};
+use super::packets::TrackFormat;
 use super::tracks::RemoteTrack;
 use crate::media::recorder::{AudioRecorder, Recorded, VideoRecorder};
-use crate::media::{MediaError, vp8};
+use crate::media::{MediaError, vp8, vp9};
 
 /// How long the tasks sleep at most while nothing is due.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -31,6 +32,7 @@ pub(super) struct Receiving {
     pub(super) keys: Arc<MediaKeys>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) track: RemoteTrack,
+    pub(super) format: TrackFormat,
     /// Whose track it is, as the server says.
     pub(super) participant: Identity,
     pub(super) recording: Recording,
@@ -71,13 +73,9 @@ impl Receiving {
             tokio::select! {
                 packet = self.track.next() => {
                     let Some(packet) = packet else { break };
-                    let packet = RtpPacket {
-                        sequence: packet.sequence,
-                        timestamp: packet.timestamp,
-                        payload: &packet.payload,
-                    };
-                    if let Err(error) = state.reassembler.push(packet, self.keys.now()) {
-                        tracing::debug!(%error, "a packet is not in the SFrame payload format");
+                    let now = self.keys.now();
+                    if let Err(error) = self.format.push(&packet, &mut state.reassembler, now) {
+                        tracing::debug!(%error, "a packet is not in the track's payload format");
                     }
                 }
                 changed = stand.changed() => {
@@ -137,7 +135,7 @@ impl Receiving {
             self.wait(0, frame, note, now, state);
             return;
         };
-        let opened = receiver.unprotect_in_place(&mut frame, &[], now);
+        let opened = self.format.unprotect(receiver, &mut frame, now);
         let opened = match opened {
             Ok(opened) => opened,
             Err(ReceiveError::FutureEpoch { epoch }) => {
@@ -153,7 +151,7 @@ impl Receiving {
             // What the transport repeated has been counted when it came first.
             Err(ReceiveError::Duplicate { .. }) => return,
             Err(error) => {
-                let claims = claims(&guard, &frame);
+                let claims = claims(&guard, self.format.ciphertext(&frame));
                 drop(guard);
                 self.report(claims, error.reason());
                 self.gap(state);
@@ -176,7 +174,11 @@ impl Receiving {
             plaintext,
             waited: since.map(|since| now.saturating_since(since)),
         });
-        let keyframe = self.track.kind() == MediaKind::Video && vp8::is_keyframe(plaintext);
+        let keyframe = match self.format.codec {
+            TrackCodec::Opus => false,
+            TrackCodec::Vp8 => vp8::is_keyframe(plaintext),
+            TrackCodec::Vp9 => vp9::is_keyframe(plaintext),
+        };
         if keyframe {
             state.needs_keyframe = false;
         }
@@ -217,7 +219,7 @@ impl Receiving {
     }
 
     fn unopened(&self, frame: &[u8], reason: &'static str) {
-        let claims = claims(&self.keys.lock_keys(), frame);
+        let claims = claims(&self.keys.lock_keys(), self.format.ciphertext(frame));
         self.report(claims, reason);
     }
 

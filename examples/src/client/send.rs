@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use sframe_bridge::{Action, Fragmenter, SendError, Sender, SenderInfo, TrackId, peek};
+use sframe_bridge::{Action, SendError, Sender, SenderInfo, TrackId, peek};
 use sfu_sim::protocol::MediaKind;
 use tokio::time::{Instant, sleep_until};
 
 use super::keys::MediaKeys;
 use super::observer::{Observer, Outgoing};
+use super::packets::TrackFormat;
 use super::tracks::LocalTrack;
 use crate::media::source::{FileSource, SourceFrame};
 
@@ -22,6 +22,7 @@ pub(super) struct Sending {
     pub(super) keys: Arc<MediaKeys>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) track: LocalTrack,
+    pub(super) format: TrackFormat,
     pub(super) source: FileSource,
     /// Tells the track from the others of this client.
     pub(super) id: TrackId,
@@ -40,9 +41,6 @@ enum NotSent {
 impl Sending {
     /// Plays the source for as long as the connection takes packets.
     pub(super) async fn run(mut self) {
-        let Ok(fragmenter) = Fragmenter::new(MAX_PAYLOAD) else {
-            return;
-        };
         let mut stand = self.keys.watch();
         let mut generation = stand.borrow_and_update().generation;
         let mut sender = self.keys.sender(self.id).ok();
@@ -69,7 +67,7 @@ impl Sending {
             };
             sealed.clear();
             let sent = match &mut sender {
-                Some(sender) => self.send(sender, &frame, &fragmenter, &mut sealed).await,
+                Some(sender) => self.send(sender, &frame, &mut sealed).await,
                 None => Err(NotSent::NoKey),
             };
             match sent {
@@ -84,10 +82,9 @@ impl Sending {
         &mut self,
         sender: &mut Sender,
         frame: &SourceFrame,
-        fragmenter: &Fragmenter,
         sealed: &mut Vec<u8>,
     ) -> Result<(), NotSent> {
-        if let Err(error) = sender.protect_into(&frame.data, &[], sealed) {
+        if let Err(error) = self.format.protect(sender, &frame.data, sealed) {
             return Err(self.withhold(error));
         }
         if frame.keyframe {
@@ -98,14 +95,11 @@ impl Sending {
             kind: self.track.kind(),
             sender: info,
             plaintext: &frame.data,
-            ciphertext: sealed,
+            ciphertext: self.format.ciphertext(sealed),
         });
         let timestamp = self.track.timestamp(frame.at);
-        for fragment in fragmenter.fragments(sealed) {
-            let mut payload = Vec::with_capacity(fragment.length());
-            fragment.write_to(&mut payload);
-            let last = fragment.descriptor.last;
-            let sent = self.track.send(Bytes::from(payload), timestamp, last).await;
+        for payload in self.format.payloads(sealed, MAX_PAYLOAD) {
+            let sent = self.track.send(payload.bytes, timestamp, payload.last).await;
             sent.map_err(|error| {
                 tracing::debug!(%error, "a track ends, as its connection takes no packets");
                 NotSent::Connection
@@ -123,7 +117,7 @@ impl Sending {
 
     /// Under which key and counter the frame went.
     fn info(&self, sender: &Sender, sealed: &[u8]) -> Option<SenderInfo> {
-        let header = peek(sealed).ok()?.header;
+        let header = peek(self.format.ciphertext(sealed)).ok()?.header;
         let parts = self.keys.lock_keys().layout()?.split(header.kid);
         Some(SenderInfo {
             leaf: parts.leaf,

@@ -99,6 +99,8 @@ pub struct InboundPacket {
     pub sequence: u16,
     /// RTP's time stamp.
     pub timestamp: u32,
+    /// RTP's marker bit.
+    pub marker: bool,
     /// What the sender put in.
     pub payload: Bytes,
 }
@@ -137,6 +139,7 @@ impl RemoteTrack {
                     return Some(InboundPacket {
                         sequence: packet.header.sequence_number,
                         timestamp: packet.header.timestamp,
+                        marker: packet.header.marker,
                         payload: packet.payload,
                     });
                 }

@@ -139,7 +139,7 @@ fn skip(file: &mut impl Read, count: usize) -> Result<(), MediaError> {
     Ok(())
 }
 
-/// Writes VP8 frames to an IVF file whose clock ticks 90,000 times a second, as RTP's does.
+/// Writes VP8 or VP9 frames to an IVF file whose clock ticks 90,000 times a second, as RTP's does.
 ///
 /// The file is playable at every moment; [`IvfWriter::finish`] adds the number of frames.
 #[derive(Debug)]
@@ -149,16 +149,25 @@ pub struct IvfWriter<W: Write + Seek> {
 }
 
 impl<W: Write + Seek> IvfWriter<W> {
-    /// Starts a file for pictures of this size.
+    /// Starts a file of VP8 for pictures of this size.
     ///
     /// # Errors
     ///
     /// [`MediaError::Io`] if the header cannot be written.
-    pub fn new(mut file: W, size: PictureSize) -> Result<Self, MediaError> {
+    pub fn new(file: W, size: PictureSize) -> Result<Self, MediaError> {
+        Self::of_codec(file, *b"VP80", size)
+    }
+
+    /// Starts a file of the codec with this four-character code.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::Io`] if the header cannot be written.
+    pub fn of_codec(mut file: W, code: [u8; 4], size: PictureSize) -> Result<Self, MediaError> {
         let mut header = Vec::with_capacity(FILE_HEADER);
         header.extend_from_slice(b"DKIF\0\0");
         header.extend_from_slice(&(FILE_HEADER as u16).to_le_bytes());
-        header.extend_from_slice(b"VP80");
+        header.extend_from_slice(&code);
         header.extend_from_slice(&size.width.to_le_bytes());
         header.extend_from_slice(&size.height.to_le_bytes());
         header.extend_from_slice(&90_000_u32.to_le_bytes());

@@ -1,7 +1,7 @@
-//! Encoded media in files: VP8 in IVF and Opus in Ogg, sources that play them and recorders that
+//! Encoded media in files: VP8 and VP9 in IVF and Opus in Ogg, sources that play them and recorders that
 //! write what was received.
 //!
-//! Nothing here decodes. A frame is opaque but for the few bits a container needs: whether a VP8
+//! Nothing here decodes. A frame is opaque but for the few bits a container needs: whether a video
 //! frame is a keyframe and how large its picture is, and how long an Opus packet lasts.
 
 pub mod ivf;
@@ -9,6 +9,7 @@ pub mod opus;
 pub mod recorder;
 pub mod source;
 pub mod vp8;
+pub mod vp9;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ivf::IvfWriter;
 use super::opus::{OpusWriter, packet_duration};
-use super::{MediaError, vp8};
+use super::{MediaError, vp8, vp9};
 
 /// What became of a video frame that was offered to a recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,13 @@ pub enum Recorded {
     NeedsKeyframe,
 }
 
-/// Records a VP8 track. The file starts at a keyframe, and after a gap it goes on at a keyframe, so
+/// Records a VP8 or VP9 track. The file starts at a keyframe, and after a gap it goes on at a keyframe, so
 /// that a decoder meets no frame whose reference is missing. The file is made with the first
 /// keyframe.
 #[derive(Debug)]
 pub struct VideoRecorder {
     path: PathBuf,
+    is_vp9: bool,
     writer: Option<IvfWriter<BufWriter<File>>>,
     clock: RtpClock,
     in_step: bool,
@@ -32,15 +33,21 @@ pub struct VideoRecorder {
 }
 
 impl VideoRecorder {
-    /// A recorder to this file, which is overwritten.
+    /// A recorder of VP8 to this file, which is overwritten.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
+            is_vp9: false,
             writer: None,
             clock: RtpClock::default(),
             in_step: false,
             last_timestamp: None,
         }
+    }
+
+    /// The same for VP9.
+    pub fn vp9(path: impl Into<PathBuf>) -> Self {
+        Self { is_vp9: true, ..Self::new(path) }
     }
 
     /// Where the recording goes.
@@ -65,7 +72,12 @@ impl VideoRecorder {
         timestamp: u32,
         continuous: bool,
     ) -> Result<Recorded, MediaError> {
-        if vp8::is_keyframe(frame) {
+        let (keyframe, size, code) = if self.is_vp9 {
+            (vp9::is_keyframe(frame), vp9::picture_size(frame), *b"VP90")
+        } else {
+            (vp8::is_keyframe(frame), vp8::picture_size(frame), *b"VP80")
+        };
+        if keyframe {
             self.in_step = true;
         } else if !continuous {
             self.in_step = false;
@@ -76,12 +88,12 @@ impl VideoRecorder {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => {
-                let Some(size) = vp8::picture_size(frame) else {
+                let Some(size) = size else {
                     self.in_step = false;
                     return Ok(Recorded::NeedsKeyframe);
                 };
                 let file = BufWriter::new(File::create(&self.path)?);
-                self.writer.insert(IvfWriter::new(file, size)?)
+                self.writer.insert(IvfWriter::of_codec(file, code, size)?)
             }
         };
         // Players take two frames of one instant for a damaged file.

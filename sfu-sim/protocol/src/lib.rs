@@ -24,7 +24,7 @@ pub use delivery::{
     ChangeId, ChangeKind, DeliveryEvent, DeliveryRequest, EntryKind, GroupSummary, LogEntry,
     PendingChange, RemovalReason,
 };
-pub use media::{ForwardedTrack, MediaEvent, MediaKind, MediaRequest, PublishedTrack};
+pub use media::{ForwardedTrack, MediaEvent, MediaKind, MediaRequest, PublishedTrack, TrackCodec};
 pub use refusal::{Refusal, RefusalCode};
 pub use session::{
     CloseReason, Identity, Limits, Participant, RoomName, SessionEvent, SessionRequest,

@@ -8,8 +8,30 @@ use super::Identity;
 pub enum MediaKind {
     /// Opus.
     Audio,
-    /// VP8.
+    /// VP8 or VP9.
     Video,
+}
+
+/// Which codec's frames a track carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackCodec {
+    /// RFC 7587.
+    Opus,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628, profile 0.
+    Vp9,
+}
+
+impl TrackCodec {
+    /// What a track carries whose publisher does not say.
+    pub fn of(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::Audio => Self::Opus,
+            MediaKind::Video => Self::Vp8,
+        }
+    }
 }
 
 /// What a client says about an m-line on which it sends.
@@ -20,9 +42,13 @@ pub struct PublishedTrack {
     /// What it is, for instance `camera`, `microphone`, `screen`; shown to the others as it is.
     pub label: String,
     /// Whether the packets are in the SFrame RTP payload format (draft-ietf-avtcore-rtp-sframe). Passed on
-    /// to the receivers, as an `a=sframe` line says nothing to an SFU.
+    /// to the receivers, as an `a=sframe` line says nothing to an SFU. If not, the codec's own packetizer
+    /// has cut up the encrypted frames, as browsers do; unencrypted frames are shown by nobody.
     #[serde(default)]
     pub sframe: bool,
+    /// The codec; Opus or VP8 if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<TrackCodec>,
 }
 
 /// Which participant's track an m-line of the server's carries.
@@ -40,6 +66,16 @@ pub struct ForwardedTrack {
     pub label: String,
     /// [`PublishedTrack::sframe`].
     pub sframe: bool,
+    /// [`PublishedTrack::codec`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codec: Option<TrackCodec>,
+}
+
+impl ForwardedTrack {
+    /// The codec, said or implied.
+    pub fn codec(&self) -> TrackCodec {
+        self.codec.unwrap_or_else(|| TrackCodec::of(self.kind))
+    }
 }
 
 /// What a client asks about media.

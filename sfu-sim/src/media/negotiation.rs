@@ -6,7 +6,7 @@ use str0m::media::{Direction, MediaKind as RtcKind, Pt};
 
 use super::peer::{OutLine, Transport};
 use crate::protocol::{
-    ForwardedTrack, MediaEvent, MediaKind, PublishedTrack, Refusal, RefusalCode,
+    ForwardedTrack, MediaEvent, MediaKind, PublishedTrack, Refusal, RefusalCode, TrackCodec,
 };
 use crate::router::LineId;
 
@@ -171,14 +171,19 @@ impl Transport {
     /// The payload type of a line's codec on this connection.
     fn payload_type_of(&self, line: LineId) -> Option<Pt> {
         let line = self.lines.get(&line)?;
-        let codec = match line.track.kind {
-            MediaKind::Audio => Codec::Opus,
-            MediaKind::Video => Codec::Vp8,
+        let codec = match line.track.codec() {
+            TrackCodec::Opus => Codec::Opus,
+            TrackCodec::Vp8 => Codec::Vp8,
+            TrackCodec::Vp9 => Codec::Vp9,
         };
         let accepted = self.rtc.media(line.mid)?.remote_pts();
         self.rtc
             .codec_config()
-            .find(|params| params.spec().codec == codec && accepted.contains(&params.pt()))
+            .find(|params| {
+                // Of VP9 only profile 0 is forwarded; every browser decodes it.
+                let profile = params.spec().format.profile_id.unwrap_or(0);
+                params.spec().codec == codec && profile == 0 && accepted.contains(&params.pt())
+            })
             .map(|params| params.pt())
     }
 }

@@ -67,6 +67,7 @@ impl Transport {
             .clear_codecs()
             .enable_opus(true, false)
             .enable_vp8(true)
+            .enable_vp9(true)
             .set_extension_map(extensions::map())
             .build(now);
         for address in candidates {
@@ -105,6 +106,7 @@ impl Transport {
                 MediaKind::Video => "video".to_owned(),
             },
             sframe: false,
+            codec: None,
         })
     }
 

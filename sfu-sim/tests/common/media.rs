@@ -106,6 +106,7 @@ impl Client {
                 mid: mid.to_string(),
                 label: format!("{kind:?}").to_lowercase(),
                 sframe: true,
+                codec: None,
             })
             .collect();
         let sdp = offer.to_sdp_string();

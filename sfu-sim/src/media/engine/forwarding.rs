@@ -139,6 +139,7 @@ impl Engine {
                         kind,
                         label: declaration.label,
                         sframe: declaration.sframe,
+                        codec: declaration.codec,
                     };
                     let track_entry = RoomTrack { publisher: peer, source: None, description };
                     room.tracks.insert(track, track_entry);
