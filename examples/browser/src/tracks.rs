@@ -1,0 +1,244 @@
+//! Encoded frames of one track, on their way out or in.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use call_session::CallMember;
+use serde_json::{Value, json};
+use sframe_bridge::codec::Codec;
+use sframe_bridge::{
+    CallKeys, Now, ReceiveError, Sender, SenderInfo, WaitBuffer, WaitLimits, Waiting,
+};
+use sfu_protocol::Identity;
+
+type Rosters = BTreeMap<u64, Vec<CallMember>>;
+
+/// The codec of this name.
+pub(crate) fn codec(name: &str) -> Option<Codec> {
+    match name {
+        "opus" => Some(Codec::Opus),
+        "vp8" => Some(Codec::Vp8),
+        "vp9" => Some(Codec::Vp9),
+        _ => None,
+    }
+}
+
+/// A track that is sent.
+pub(crate) struct Outgoing {
+    codec: Codec,
+    sender: Option<Sender>,
+    /// The encoder made a frame that was not sent: what follows builds on it, up to the next keyframe.
+    broken: bool,
+    keyframe_wanted: bool,
+    sent: u64,
+    withheld: u64,
+}
+
+impl Outgoing {
+    pub(crate) fn new(codec: Codec) -> Self {
+        Self { codec, sender: None, broken: false, keyframe_wanted: false, sent: 0, withheld: 0 }
+    }
+
+    pub(crate) fn want_sender(&mut self, make: impl FnOnce() -> Option<Sender>) {
+        if self.sender.is_none() {
+            self.sender = make();
+        }
+    }
+
+    pub(crate) fn lose_sender(&mut self) {
+        self.sender = None;
+    }
+
+    pub(crate) fn protect(&mut self, frame: &[u8], keyframe: bool) -> Option<Vec<u8>> {
+        let video = self.codec != Codec::Opus;
+        let sealed = self.seal(frame, keyframe, video);
+        match &sealed {
+            Some(_) => self.sent += 1,
+            None => {
+                self.withheld += 1;
+                self.broken = video;
+            }
+        }
+        sealed
+    }
+
+    fn seal(&mut self, frame: &[u8], keyframe: bool, video: bool) -> Option<Vec<u8>> {
+        let sender = self.sender.as_mut()?;
+        if video && !keyframe && (self.broken || sender.keyframe_due()) {
+            self.keyframe_wanted = true;
+            if self.broken {
+                return None;
+            }
+        }
+        let mut sealed = Vec::with_capacity(frame.len() + 48);
+        self.codec.protect_into(sender, frame, &mut sealed).ok()?;
+        if keyframe {
+            sender.keyframe_sent();
+            self.broken = false;
+        }
+        Some(sealed)
+    }
+
+    pub(crate) fn keyframe_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.keyframe_wanted)
+    }
+
+    pub(crate) fn statistics(&self, id: u32) -> Value {
+        let epoch = self.sender.as_ref().and_then(Sender::epoch);
+        json!({ "track": id, "epoch": epoch, "sent": self.sent, "withheld": self.withheld })
+    }
+}
+
+/// A track that is received.
+pub(crate) struct Incoming {
+    /// Whose it is, as the server says.
+    participant: Identity,
+    codec: Codec,
+    waiting: WaitBuffer<u32>,
+    /// Frames that wait no longer, oldest first; nothing in the place of a frame that is lost.
+    due: VecDeque<(u32, Option<Vec<u8>>)>,
+    waits: bool,
+    epoch: Option<u64>,
+    opened: u64,
+    waited: u64,
+    refused: BTreeMap<&'static str, u64>,
+}
+
+enum Outcome {
+    Plain(Vec<u8>),
+    Wait(u64),
+    Drop,
+}
+
+impl Incoming {
+    pub(crate) fn new(participant: Identity, codec: Codec) -> Self {
+        Self {
+            participant,
+            codec,
+            waiting: WaitBuffer::new(WaitLimits::default()),
+            due: VecDeque::new(),
+            waits: false,
+            epoch: None,
+            opened: 0,
+            waited: 0,
+            refused: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Now> {
+        self.waiting.next_deadline()
+    }
+
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        keys: Option<&mut CallKeys>,
+        rosters: &Rosters,
+        frame: u32,
+        sealed: &[u8],
+        now: Now,
+    ) -> Option<Vec<u8>> {
+        self.waits = false;
+        match self.try_open(keys, rosters, sealed, now) {
+            Outcome::Plain(plain) => Some(plain),
+            Outcome::Drop => None,
+            Outcome::Wait(epoch) => {
+                self.waits = true;
+                for lost in self.waiting.push(epoch, sealed.to_vec(), frame, now) {
+                    self.lost(lost);
+                }
+                None
+            }
+        }
+    }
+
+    /// The next frame that waits no longer.
+    pub(crate) fn late(
+        &mut self,
+        keys: Option<&mut CallKeys>,
+        rosters: &Rosters,
+        now: Now,
+    ) -> Option<(u32, Option<Vec<u8>>)> {
+        if let Some(keys) = keys
+            && let Some(newest) = keys.newest_epoch()
+        {
+            for waiting in self.waiting.take_ready(newest) {
+                let plain = match self.try_open(Some(keys), rosters, &waiting.frame, now) {
+                    Outcome::Plain(plain) => Some(plain),
+                    Outcome::Drop | Outcome::Wait(_) => None,
+                };
+                self.waited += u64::from(plain.is_some());
+                self.due.push_back((waiting.note, plain));
+            }
+        }
+        for lost in self.waiting.expire(now) {
+            self.lost(lost);
+        }
+        self.due.pop_front()
+    }
+
+    fn lost(&mut self, lost: Waiting<u32>) {
+        self.refuse("no-key-in-time");
+        self.due.push_back((lost.note, None));
+    }
+
+    fn try_open(
+        &mut self,
+        keys: Option<&mut CallKeys>,
+        rosters: &Rosters,
+        sealed: &[u8],
+        now: Now,
+    ) -> Outcome {
+        // Not a member yet, or no longer: the first epoch may still be on its way.
+        let Some(keys) = keys else { return Outcome::Wait(0) };
+        let mut plain = Vec::new();
+        match self.codec.unprotect_into(keys.receiver(), sealed, &mut plain, now) {
+            Ok(opened) if self.rightful(opened.sender, rosters) => {
+                self.opened += 1;
+                self.epoch = Some(opened.sender.epoch);
+                plain.truncate(opened.plain.end);
+                plain.drain(..opened.plain.start);
+                Outcome::Plain(plain)
+            }
+            Ok(_) => {
+                self.refuse("another-sender");
+                Outcome::Drop
+            }
+            Err(ReceiveError::FutureEpoch { epoch }) => Outcome::Wait(epoch),
+            Err(ReceiveError::NoEpoch) => Outcome::Wait(0),
+            // What the transport repeated has been counted when it came first.
+            Err(ReceiveError::Duplicate { .. }) => Outcome::Drop,
+            Err(error) => {
+                self.refuse(error.reason());
+                Outcome::Drop
+            }
+        }
+    }
+
+    /// Whether the sender is the one whose track this is.
+    fn rightful(&self, sender: SenderInfo, rosters: &Rosters) -> bool {
+        rosters
+            .get(&sender.epoch)
+            .into_iter()
+            .flatten()
+            .any(|member| member.leaf == sender.leaf && member.identity == self.participant)
+    }
+
+    fn refuse(&mut self, reason: &'static str) {
+        *self.refused.entry(reason).or_default() += 1;
+    }
+
+    pub(crate) fn statistics(&self, mid: &str) -> Value {
+        json!({
+            "mid": mid,
+            "participant": self.participant.as_str(),
+            "epoch": self.epoch,
+            "opened": self.opened,
+            "waited": self.waited,
+            "waiting": self.waiting.len(),
+            "refused": self.refused,
+        })
+    }
+}
