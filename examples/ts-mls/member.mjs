@@ -2,6 +2,7 @@
 // line; byte strings are hex. After every epoch it says the SFrame base key (RFC 9605, section 5.2) that
 // it derives.
 import { createInterface } from "node:readline"
+import { p256 } from "@noble/curves/nist.js"
 import {
   acceptAll,
   createCommit,
@@ -9,7 +10,7 @@ import {
   defaultCapabilities,
   emptyPskIndex,
   encodeMlsMessage,
-  generateKeyPackage,
+  generateKeyPackageWithKey,
   getCiphersuiteFromName,
   getCiphersuiteImpl,
   joinGroup,
@@ -36,6 +37,13 @@ function message(text, ...wireformats) {
   return decoded[0]
 }
 
+/** Of P-256, ts-mls 1.6.4 makes compressed public keys; RFC 9420, section 5.1.1, demands uncompressed ones. */
+async function signatureKeys() {
+  if (suite.name !== "MLS_128_DHKEMP256_AES128GCM_SHA256_P256") return suite.signature.keygen()
+  const signKey = p256.utils.randomSecretKey()
+  return { signKey, publicKey: p256.getPublicKey(signKey, false) }
+}
+
 let suite
 let own
 let psks = emptyPskIndex
@@ -57,7 +65,7 @@ const answers = {
     suite = await getCiphersuiteImpl(getCiphersuiteFromName(name))
     const credential = { credentialType: "basic", identity: new TextEncoder().encode(identity) }
     const capabilities = { ...defaultCapabilities(), extensions }
-    own = await generateKeyPackage(credential, capabilities, lifetime(), [], suite)
+    own = await generateKeyPackageWithKey(credential, capabilities, lifetime(), [], await signatureKeys(), suite)
     if (psk) {
       const found = (id) => id.psktype === "external" && hex(id.pskId) === psk.id
       psks = { findPsk: (id) => (found(id) ? bytes(psk.secret) : undefined) }

@@ -1,5 +1,6 @@
 //! The server's configuration file (TOML). `configs/sfu.toml` documents every line of it.
 
+mod page;
 mod secret;
 mod storage;
 
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use self::page::PageConfig;
+pub(crate) use self::secret::random_name;
 use self::secret::random_secret;
 pub use self::secret::{SECRET_VARIABLE, SecretText};
 pub use self::storage::{NatsConfig, StorageConfig};
@@ -37,6 +40,8 @@ pub struct Config {
     /// How the delivery service behaves. Its `grace_ms` is also how long a participant without connection keeps
     /// its place in the room.
     pub delivery: DeliveryConfig,
+    /// The page for people.
+    pub page: PageConfig,
     /// What the server writes to its standard error.
     pub log: LogConfig,
 }

@@ -30,6 +30,9 @@ enum Command {
         /// servers that share their calls, a directory, or "memory".
         #[arg(long, value_name = "WHERE", env = "FRAMELOCK_STORAGE", hide_env_values = true)]
         storage: Option<String>,
+        /// The directory of the built page, instead of what the file says; guests get in.
+        #[arg(long, value_name = "DIR")]
+        page: Option<PathBuf>,
     },
     /// Print a token that lets one participant into one room.
     Token {
@@ -65,10 +68,14 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve { config, storage } => {
+        Command::Serve { config, storage, page } => {
             let mut config = Config::load(&config)?;
             if let Some(place) = storage {
                 config.store_in(&place);
+            }
+            if page.is_some() {
+                config.page.directory = page;
+                config.page.guests = true;
             }
             start_logging(&config.log)?;
             tokio::runtime::Runtime::new()?.block_on(serve(config))

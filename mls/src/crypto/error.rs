@@ -73,6 +73,7 @@ pub(crate) fn check_length(
 }
 
 /// The bytes as an array of the length that the algorithm fixes.
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) fn exactly<'a, const N: usize>(
     what: &'static str,
     bytes: &'a [u8],

@@ -28,16 +28,20 @@ impl NistCurve for P256 {
     const PRIVATE_LENGTH: usize = 32;
 }
 
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) struct P384;
 
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 impl NistCurve for P384 {
     const KEM_ID: u16 = 0x0011;
     const SCHEME: u16 = 0x0503;
     const PRIVATE_LENGTH: usize = 48;
 }
 
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) struct P521;
 
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 impl NistCurve for P521 {
     const KEM_ID: u16 = 0x0012;
     const SCHEME: u16 = 0x0603;

@@ -81,6 +81,11 @@ fn read_or_make_secret(path: &Path) -> io::Result<String> {
     }
 }
 
+/// A few letters that make a name unique in a room.
+pub(crate) fn random_name() -> String {
+    hex::encode(mls::crypto::Secret::random(4, &mut mls::crypto::os_rng()).as_bytes())
+}
+
 /// 256 random bits in hexadecimal.
 pub(super) fn random_secret() -> String {
     hex::encode(mls::crypto::Secret::random(32, &mut mls::crypto::os_rng()).as_bytes())

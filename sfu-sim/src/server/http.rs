@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::connection;
+use super::page;
 use super::registry::Shared;
 use crate::protocol::{Refusal, RefusalCode};
 use crate::token::TokenKey;
@@ -33,11 +34,11 @@ struct WsQuery {
 }
 
 pub(super) fn router(door: Door) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/v1/ws", get(websocket))
         .route("/metrics", get(metrics))
-        .route("/healthz", get(health))
-        .with_state(door)
+        .route("/healthz", get(health));
+    page::extend(routes, &door.shared.config.page).with_state(door)
 }
 
 /// The token stands in the query (browsers cannot set headers on a WebSocket) or in an `Authorization: Bearer`

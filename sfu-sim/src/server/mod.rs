@@ -4,6 +4,7 @@ mod clock;
 mod connection;
 mod http;
 mod outbox;
+mod page;
 mod rate;
 mod registry;
 mod room;

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds the browser package into examples/browser/dist: wasm from the Rust crates, bindings, TypeScript, page.
+# Needs Rust, node and npm. The wasm32 target comes from rustup where it has it; otherwise a private toolchain is made from
+# Debian's packages under target/wasm32 (or $FRAMELOCK_WASM32).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+target=${FRAMELOCK_WASM_TARGET:-$root/target/browser}
+limit=350000
+
+toolchain() { # prints the rustc that builds for wasm32
+    if rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
+        rustup which rustc
+        return
+    fi
+    local private=${FRAMELOCK_WASM32:-$root/target/wasm32}
+    scripts/wasm32-toolchain.sh "$private" >&2
+    echo "$private/rustc"
+}
+
+rustc=$(toolchain)
+cd examples/browser
+[ -d node_modules/typescript ] || npm ci --no-audit --no-fund --loglevel=error >/dev/null
+CARGO_TARGET_DIR=$target RUSTC=$rustc cargo build --release --locked --quiet --target wasm32-unknown-unknown
+CARGO_TARGET_DIR=$target cargo build --release --locked --quiet --manifest-path bindgen/Cargo.toml
+rm -rf dist
+mkdir -p dist
+"$target/release/bindgen" "$target/wasm32-unknown-unknown/release/framelock_browser.wasm" dist
+node_modules/.bin/wasm-opt -Oz --strip-debug --strip-producers --all-features \
+    dist/framelock_browser_bg.wasm -o dist/optimized.wasm
+mv dist/optimized.wasm dist/framelock_browser_bg.wasm
+cp dist/framelock_browser*.d.ts dist/framelock_browser.js ts/ 2>/dev/null || true
+node_modules/.bin/tsc
+rm -f ts/framelock_browser*
+cp page/* dist/
+size=$(gzip -9 -c dist/framelock_browser_bg.wasm | wc -c)
+if [ "$size" -gt "$limit" ]; then
+    echo "browser: the wasm has $size bytes gzipped, more than the $limit allowed" >&2
+    exit 1
+fi
+echo "browser: wasm $size bytes gzipped (at most $limit)"
