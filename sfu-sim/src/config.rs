@@ -108,6 +108,8 @@ pub struct LimitConfig {
     pub hard_message_bytes: usize,
     /// Messages a second of one client, averaged.
     pub messages_per_second: u32,
+    /// The least time between two reports of a client, in milliseconds.
+    pub report_interval_ms: u64,
     /// Messages that may wait for a client that reads slowly.
     pub outgoing_messages: usize,
     /// Their bytes.
@@ -184,6 +186,7 @@ impl Default for LimitConfig {
             message_bytes: 2 << 20,
             hard_message_bytes: 8 << 20,
             messages_per_second: 100,
+            report_interval_ms: 5_000,
             outgoing_messages: 4096,
             outgoing_bytes: 32 << 20,
             tracks_per_participant: 8,

@@ -1,10 +1,21 @@
 //! What the server counts, in Prometheus' text format. No label ever holds a name, a token or a key.
 
+use std::time::Duration;
+
 use prometheus::{
-    Counter, Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 
-use crate::protocol::RefusalCode;
+use crate::delivery::LATENCY_BOUNDS;
+use crate::protocol::{ClientReport, RefusalCode, UndecryptableCause};
+
+/// The upper bounds of the buckets for what clients report, in seconds.
+const CLIENT_BOUNDS: [f64; 11] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 3.0, 5.0, 10.0];
+/// More than this is counted as this: a client may say anything.
+const MAX_REPORTED_MS: u64 = 600_000;
+const MAX_REPORTED_COUNT: u64 = 1_000_000;
+const MAX_ROTATIONS: usize = 64;
 
 /// The counters of one server. Every server has its own registry, so that several fit into one process.
 #[derive(Clone, Debug)]
@@ -34,6 +45,10 @@ pub struct Metrics {
     pub bytes_out: IntCounter,
     /// RTP packets that went nowhere because they had been here before or came too late.
     pub packets_dropped: IntCounterVec,
+    /// RTP packets forwarded to other servers of a call, counted once each.
+    pub linked_out: IntCounter,
+    /// RTP packets that other servers forwarded here.
+    pub linked_in: IntCounter,
     /// Datagrams dropped, by reason.
     pub datagrams_dropped: IntCounterVec,
     /// Keyframe requests sent to publishers.
@@ -52,10 +67,20 @@ pub struct Metrics {
     pub failure_reports: IntCounter,
     /// Turns of a log that the storage let two appends win. Must stay 0.
     pub epochs_with_two_winners: IntCounter,
-    /// Appends that the storage has answered.
-    pub appends: IntCounter,
-    /// How long they took, added up.
-    pub append_seconds: Counter,
+    /// Commits refused, by reason.
+    pub commits_refused: IntCounterVec,
+    /// Records of a log that were passed over as they are not valid.
+    pub invalid_records: IntCounter,
+    /// How long appends took, from the request to the storage until its answer.
+    pub append_seconds: Histogram,
+    /// As clients report: from their start to the first frame of somebody else.
+    pub first_frame_seconds: Histogram,
+    /// As clients report: from the arrival of a commit that changes the roster until they send under it.
+    pub rotation_seconds: Histogram,
+    /// As clients report: frames that could not be opened, by cause.
+    pub undecryptable: IntCounterVec,
+    /// As clients report: resyncs.
+    pub client_resyncs: IntCounter,
     /// Members of all groups.
     pub group_members: IntGauge,
     /// Changes of membership that wait for a commit.
@@ -84,8 +109,18 @@ impl Metrics {
             registry.register(Box::new(metric.clone()))?;
             Ok::<_, prometheus::Error>(metric)
         };
-        let append_seconds = Counter::new("append_seconds_total", "Time that appends took")?;
-        registry.register(Box::new(append_seconds.clone()))?;
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let metric = Histogram::with_opts(options)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let undecryptable =
+            family("client_undecryptable_total", "Frames clients could not open", "cause")?;
+        // A cause that never comes shows as 0, so that an alert can tell it from a server that is gone.
+        for cause in UndecryptableCause::ALL {
+            undecryptable.with_label_values(&[cause.name()]).inc_by(0);
+        }
         Ok(Self {
             rooms: gauge("rooms", "Open rooms")?,
             participants: gauge("participants", "Participants that have a place in a room")?,
@@ -99,6 +134,8 @@ impl Metrics {
             packets_out: counter("rtp_packets_out_total", "RTP packets forwarded")?,
             bytes_out: counter("rtp_bytes_out_total", "RTP payload bytes forwarded")?,
             packets_dropped: family("rtp_packets_dropped_total", "RTP packets dropped", "reason")?,
+            linked_out: counter("link_packets_out_total", "RTP packets sent to other servers")?,
+            linked_in: counter("link_packets_in_total", "RTP packets of other servers")?,
             datagrams_dropped: family("datagrams_dropped_total", "Datagrams dropped", "reason")?,
             keyframe_requests: counter("keyframe_requests_total", "Keyframes asked for")?,
             offers: counter("offers_total", "Offers the server made")?,
@@ -111,12 +148,46 @@ impl Metrics {
                 "epochs_with_two_winners_total",
                 "Turns of a log that two appends won; must stay 0",
             )?,
-            appends: counter("appends_total", "Appends that the storage answered")?,
-            append_seconds,
+            commits_refused: family("commits_refused_total", "Commits refused", "reason")?,
+            invalid_records: counter("invalid_records_total", "Invalid records of logs")?,
+            append_seconds: histogram(
+                "append_seconds",
+                "Time until the storage answered an append",
+                &LATENCY_BOUNDS,
+            )?,
+            first_frame_seconds: histogram(
+                "client_join_to_first_frame_seconds",
+                "From a client's start to the first frame it opened, as clients report",
+                &CLIENT_BOUNDS,
+            )?,
+            rotation_seconds: histogram(
+                "client_rotation_seconds",
+                "From a roster change's commit until a client sent under it, as clients report",
+                &CLIENT_BOUNDS,
+            )?,
+            undecryptable,
+            client_resyncs: counter("client_resyncs_total", "Resyncs, as clients report")?,
             group_members: gauge("group_members", "Members of all groups")?,
             pending_changes: gauge("pending_changes", "Changes that wait for a commit")?,
             registry,
         })
+    }
+
+    /// Counts what a client reports; numbers beyond reason are cut.
+    pub fn count_report(&self, report: &ClientReport) {
+        let seconds =
+            |millis: u64| Duration::from_millis(millis.min(MAX_REPORTED_MS)).as_secs_f64();
+        if let Some(millis) = report.join_to_first_frame_ms {
+            self.first_frame_seconds.observe(seconds(millis));
+        }
+        for millis in report.rotations_ms.iter().take(MAX_ROTATIONS) {
+            self.rotation_seconds.observe(seconds(*millis));
+        }
+        for (cause, count) in &report.undecryptable {
+            let count = (*count).min(MAX_REPORTED_COUNT);
+            self.undecryptable.with_label_values(&[cause.name()]).inc_by(count);
+        }
+        self.client_resyncs.inc_by(report.resyncs.min(MAX_REPORTED_COUNT));
     }
 
     /// Counts a refusal under its code.
@@ -131,5 +202,42 @@ impl Metrics {
             return String::new();
         }
         String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// What alerts and dashboard ask for exists: a misspelt name would never alert.
+    #[test]
+    fn alerts_and_dashboard_use_metrics_that_there_are() {
+        let metrics = Metrics::new().unwrap();
+        // Families show once they have a member.
+        for family in [
+            &metrics.closed,
+            &metrics.refusals,
+            &metrics.commits_refused,
+            &metrics.packets_dropped,
+            &metrics.datagrams_dropped,
+        ] {
+            family.with_label_values(&["any"]).inc_by(0);
+        }
+        let text = metrics.text();
+        let known: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.split([' ', '{']).next()).collect();
+        for file in ["alerts.yml", "grafana-dashboard.json"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs").join(file);
+            let config = std::fs::read_to_string(path).unwrap();
+            let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+            let used: BTreeSet<&str> =
+                config.split(word).filter(|word| word.starts_with("framelock_")).collect();
+            assert!(used.len() > 5, "{file} uses {used:?}");
+            let unknown: Vec<_> = used.difference(&known).collect();
+            assert!(unknown.is_empty(), "{file} uses {unknown:?}");
+        }
     }
 }

@@ -389,8 +389,11 @@ impl Session {
             }
             (Some(Purpose::Submit), _) => self.submit_refused(later(200)),
             (Some(Purpose::Create), _) => {
-                self.way = Way::Idle;
-                self.set_status(Status::WaitingForGroup);
+                // The group of somebody else may be known already, and be on the way to be joined.
+                if matches!(self.way, Way::Creating(_)) {
+                    self.way = Way::Idle;
+                    self.set_status(Status::WaitingForGroup);
+                }
             }
             (Some(Purpose::Join), RefusalCode::NoGroup) => {
                 self.way = Way::Idle;

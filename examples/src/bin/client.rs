@@ -24,9 +24,10 @@ use sfu_sim::protocol::{Identity, MediaKind};
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The server's WebSocket, for example ws://127.0.0.1:7880/v1/ws.
-    #[arg(long, value_name = "URL")]
-    url: String,
+    /// The server's WebSocket, for example ws://127.0.0.1:7880/v1/ws; given several times, for servers that
+    /// share their calls, another one is used when one does not answer.
+    #[arg(long, value_name = "URL", required = true)]
+    url: Vec<String>,
     /// The token; `sfu-sim token` issues one.
     #[arg(long, env = "FRAMELOCK_TOKEN", hide_env_values = true)]
     token: String,
@@ -90,7 +91,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let packetization =
         if arguments.for_browsers { Packetization::Codec } else { Packetization::SFrame };
     let config = ClientConfig {
-        url: arguments.url,
+        urls: arguments.url,
         token: arguments.token,
         bind: SocketAddr::new(arguments.bind, 0),
         publications,

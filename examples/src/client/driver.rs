@@ -19,6 +19,7 @@ use super::media::{Media, Publication};
 use super::observer::Observer;
 use super::packets::Packetization;
 use super::peer::PeerError;
+use super::report::{self, Reporting};
 use super::signalling::{Signalling, SignallingError};
 use call_session::{Moment, Output, Session, SessionConfig, SessionError, SessionEvent, Status};
 
@@ -39,8 +40,9 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Everything that a client needs.
 pub struct ClientConfig {
-    /// The server's WebSocket, without the token.
-    pub url: String,
+    /// The WebSockets of the servers that serve the call, without the token; at least one. They are tried in
+    /// turn until one answers.
+    pub urls: Vec<String>,
     /// The token.
     pub token: String,
     /// The local address for media: a concrete one, port 0 for any.
@@ -116,19 +118,21 @@ impl Client {
     ) -> Result<(Self, impl Future<Output = Result<Ending, ClientError>> + Send), ClientError> {
         let (commands, inbox) = mpsc::channel(16);
         let keys = MediaKeys::new(config.origin);
+        let reporting = Reporting::new(config.observer);
         let session = Session::new(config.session, Box::new(mls::crypto::os_rng()))?;
         let media = Media::new(
             Arc::clone(&keys),
-            Arc::clone(&config.observer),
+            Arc::clone(&reporting) as _,
             config.bind,
             config.publications,
             config.record,
             packetization,
         );
         let driver = Driver {
-            url: config.url,
+            urls: config.urls,
+            server: 0,
             token: config.token,
-            observer: config.observer,
+            observer: reporting,
             keys,
             session,
             media,
@@ -162,9 +166,11 @@ impl Client {
 }
 
 struct Driver {
-    url: String,
+    urls: Vec<String>,
+    /// Which of them is used, counted round and round.
+    server: usize,
     token: String,
-    observer: Arc<dyn Observer>,
+    observer: Arc<Reporting>,
     keys: Arc<MediaKeys>,
     session: Session,
     media: Media,
@@ -195,7 +201,9 @@ impl Driver {
     async fn stay_connected(&mut self) -> Result<(), ClientError> {
         let mut broken_since = None;
         loop {
-            let signalling = match Signalling::connect(&self.url, &self.token).await {
+            let url = self.urls.get(self.server % self.urls.len().max(1));
+            let url = url.map_or("", String::as_str);
+            let signalling = match Signalling::connect(url, &self.token).await {
                 Ok(signalling) => signalling,
                 Err(error) => {
                     if broken_since.is_none() {
@@ -205,6 +213,7 @@ impl Driver {
                     if since.elapsed() > PATIENCE || self.goodbye.is_some() {
                         return Err(error.into());
                     }
+                    self.server += 1;
                     self.offline(RETRY).await?;
                     continue;
                 }
@@ -245,6 +254,9 @@ impl Driver {
 
     async fn converse(&mut self, mut signalling: Signalling) -> Result<Interruption, ClientError> {
         let mut ping = tokio::time::interval(PING);
+        let mut report = tokio::time::interval(report::INTERVAL);
+        // The first tick comes at once, and right after a connection there is nothing to tell.
+        report.reset();
         loop {
             if let Err(error) = self.settle(&mut signalling).await {
                 return Ok(Interruption::Broken(error));
@@ -290,6 +302,14 @@ impl Driver {
                         }
                     }
                 },
+                _ = report.tick() => {
+                    if let Some(report) = self.observer.take() {
+                        let message = ClientMessage::event(SessionRequest::Report { report });
+                        if let Err(error) = signalling.send(&message).await {
+                            return Ok(Interruption::Broken(error));
+                        }
+                    }
+                }
                 _ = ping.tick() => {
                     let message = ClientMessage::event(SessionRequest::Ping);
                     if let Err(error) = signalling.send(&message).await {

@@ -12,6 +12,7 @@ pub mod observer;
 mod packets;
 pub mod peer;
 mod receive;
+mod report;
 mod send;
 pub mod signalling;
 pub mod tracks;

@@ -82,7 +82,7 @@ impl Participant {
             None => None,
         };
         let config = ClientConfig {
-            url: stage.url.clone(),
+            urls: vec![stage.url.clone()],
             token,
             bind: stage.bind,
             publications: publications(stage, spec, first),

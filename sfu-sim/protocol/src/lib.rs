@@ -27,7 +27,8 @@ pub use delivery::{
 pub use media::{ForwardedTrack, MediaEvent, MediaKind, MediaRequest, PublishedTrack, TrackCodec};
 pub use refusal::{Refusal, RefusalCode};
 pub use session::{
-    CloseReason, Identity, Limits, Participant, RoomName, SessionEvent, SessionRequest,
+    ClientReport, CloseReason, Identity, Limits, Participant, RoomName, SessionEvent,
+    SessionRequest, UndecryptableCause,
 };
 
 use serde::{Deserialize, Serialize};

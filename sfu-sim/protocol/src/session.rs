@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,54 @@ pub struct Limits {
     pub hard_message_bytes: u64,
     /// Messages a second, averaged; bursts of twice as many are taken.
     pub messages_per_second: u32,
+    /// The least time between two reports ([`SessionRequest::Report`]), in milliseconds.
+    #[serde(default)]
+    pub report_interval_ms: u64,
+}
+
+/// What only a client can measure, since its last report. It holds numbers only: nothing about who, what or
+/// under which key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientReport {
+    /// How long it took from the start until the first frame of somebody else was opened, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_to_first_frame_ms: Option<u64>,
+    /// For each epoch with another roster: how long from its commit's arrival until it was sent under, in
+    /// milliseconds. The first 64 count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rotations_ms: Vec<u64>,
+    /// Frames that came and could not be opened, by cause.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub undecryptable: BTreeMap<UndecryptableCause, u64>,
+    /// How often it lost step with the group and came back by an external commit.
+    #[serde(default)]
+    pub resyncs: u64,
+}
+
+/// Why a frame could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndecryptableCause {
+    /// Its key did not come in time.
+    NoKey,
+    /// Its tag, its counter or its header was refused.
+    Refused,
+    /// It was sent by somebody else than the track's owner.
+    WrongSender,
+}
+
+impl UndecryptableCause {
+    /// All causes.
+    pub const ALL: [Self; 3] = [Self::NoKey, Self::Refused, Self::WrongSender];
+
+    /// Its name in JSON and as a label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoKey => "no_key",
+            Self::Refused => "refused",
+            Self::WrongSender => "wrong_sender",
+        }
+    }
 }
 
 /// What a client asks of its session.
@@ -70,6 +119,12 @@ pub struct Limits {
 pub enum SessionRequest {
     /// Does nothing; the reply shows that the server is there.
     Ping,
+    /// Numbers for the operator's metrics. Sent at most every `report_interval_ms` of [`Limits`]; a server
+    /// counts them and keeps nothing else.
+    Report {
+        /// The numbers.
+        report: ClientReport,
+    },
     /// Ends the connection in order. The server closes; the participant counts as disconnected, not as
     /// having left the call ([`DeliveryRequest::Leave`](super::DeliveryRequest::Leave) says that).
     Bye,

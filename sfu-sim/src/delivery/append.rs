@@ -78,11 +78,20 @@ impl DeliveryService {
 
     /// Says that the log has `length` records, as another process may have appended some.
     pub fn records_available(&mut self, length: u64, now: Now) {
-        if length > self.next_seq && self.in_flight.is_none() && !self.reading {
+        self.log_length = self.log_length.max(length);
+        self.settle(now);
+    }
+
+    /// Reads what others have appended, unless a read is under way or an append's answer will lead to one.
+    pub(super) fn read_if_behind(&mut self) {
+        if self.log_length > self.next_seq
+            && self.in_flight.is_none()
+            && !self.reading
+            && self.read_again.is_none()
+        {
             self.reading = true;
             self.read_on();
         }
-        self.settle(now);
     }
 
     fn appended(&mut self, id: AppendId, result: Result<Appended, StorageError>, now: Now) {
@@ -91,7 +100,8 @@ impl DeliveryService {
         match result {
             Ok(Appended::Won { seq }) if seq == self.next_seq => {
                 let at = now.unix_time();
-                self.put_into_effect(flight, StoredRecordMeta { seq, turn: self.turn, at }, now);
+                let meta = StoredRecordMeta { seq, turn: self.turn, at, own: true };
+                self.put_into_effect(flight, meta, now);
                 return;
             }
             Ok(Appended::Won { .. }) => flight.wait = Wait::Read,
@@ -116,6 +126,7 @@ impl DeliveryService {
 
     /// Reads the log after the storage failed to say whether an append happened.
     pub(super) fn retry_storage(&mut self, now: Now) {
+        self.read_again.take_if(|at| *at <= now);
         if let Some(flight) = &mut self.in_flight
             && flight.retry_at().is_some_and(|at| at <= now)
         {
@@ -136,8 +147,9 @@ impl DeliveryService {
                 self.metrics.storage_errors += 1;
                 self.reading = false;
                 let retry = now + self.storage_retry();
-                if let Some(flight) = &mut self.in_flight {
-                    flight.wait = Wait::Until(retry);
+                match &mut self.in_flight {
+                    Some(flight) => flight.wait = Wait::Until(retry),
+                    None => self.read_again = Some(retry),
                 }
                 return;
             }
@@ -151,6 +163,8 @@ impl DeliveryService {
             return;
         }
         self.reading = false;
+        // Whatever has been said of its length, there is no more of it.
+        self.log_length = self.next_seq;
         let Some(flight) = self.in_flight.take_if(|flight| flight.wait == Wait::Read) else {
             return;
         };
@@ -167,6 +181,11 @@ impl DeliveryService {
                 Err(refusal(RefusalCode::Unavailable, message))
             }
         };
+        if matches!(flight.admitted.record, Record::Commit { .. })
+            && let Err(refusal) = &answer
+        {
+            self.metrics.refuse_commit(&refusal.code);
+        }
         self.answer(asker, answer);
     }
 
@@ -175,7 +194,8 @@ impl DeliveryService {
         if stored.seq < self.next_seq {
             return;
         }
-        let meta = StoredRecordMeta { seq: stored.seq, turn: stored.turn, at: stored.at };
+        let own = stored.id.boot == self.boot;
+        let meta = StoredRecordMeta { seq: stored.seq, turn: stored.turn, at: stored.at, own };
         if let Some(flight) = &mut self.in_flight
             && flight.id == stored.id
         {
@@ -274,6 +294,8 @@ pub(super) struct StoredRecordMeta {
     pub(super) seq: u64,
     pub(super) turn: u64,
     pub(super) at: mls::wire::UnixTime,
+    /// Whether this process has appended it.
+    pub(super) own: bool,
 }
 
 impl DeliveryService {

@@ -127,7 +127,7 @@ impl DeliveryService {
         let content = proposal.proposal().clone();
         group.state.keep_proposal(proposal)?;
         group.epoch_proposals += 1;
-        self.metrics.proposals_accepted += 1;
+        self.metrics.proposals_accepted += u64::from(meta.own);
         let kind = EntryKind::Proposal;
         self.tell_entry(entry(meta.seq, epoch, kind, &from, message.clone()));
         match (content, sender) {
@@ -186,8 +186,8 @@ impl DeliveryService {
         let before = self.member_connections();
         let Some(group) = &mut self.group else { return Err(no_group()) };
         let changed = group.state.merge(staged)?;
-        self.metrics.commits_accepted += 1;
-        self.metrics.resyncs += u64::from(changed.external);
+        self.metrics.commits_accepted += u64::from(meta.own);
+        self.metrics.resyncs += u64::from(meta.own && changed.external);
         for message in &bundle.proposals {
             let kind = EntryKind::Proposal;
             self.keep_entry(entry(meta.seq, epoch, kind, &from, message.clone()), &before);

@@ -39,8 +39,10 @@ pub struct DeliveryMetrics {
     pub groups_created: u64,
     /// Counter: groups that ended, by cause: `abandoned`, `failed`, `damaged`.
     pub groups_closed: BTreeMap<&'static str, u64>,
-    /// Counter: commits that won their epoch, resyncs included.
+    /// Counter: commits submitted here that won their epoch, resyncs included.
     pub commits_accepted: u64,
+    /// Counter: commits refused, by [`RefusalCode`]; those that lost their epoch count as `stale_epoch`.
+    pub commits_refused: BTreeMap<&'static str, u64>,
     /// Counter: proposals logged.
     pub proposals_accepted: u64,
     /// Counter: members added.
@@ -78,6 +80,10 @@ pub struct DeliveryMetrics {
 }
 
 impl DeliveryMetrics {
+    pub(super) fn refuse_commit(&mut self, code: &RefusalCode) {
+        *self.commits_refused.entry(code.name()).or_default() += 1;
+    }
+
     pub(super) fn refuse(&mut self, code: &RefusalCode) {
         *self.refused.entry(code.name()).or_default() += 1;
     }

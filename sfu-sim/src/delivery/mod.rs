@@ -11,6 +11,10 @@
 //! connected, who wants to join or has said that it leaves, acknowledgements) is asked for again by clients
 //! that connect again, or replaced by the end of a grace period.
 //!
+//! **Several processes** may serve one call on one storage. What stands in the log they read there
+//! ([`DeliveryService::records_available`]); who is connected, wants in or has acknowledged they tell each other
+//! in [`Note`]s.
+//!
 //! **Bounds.** Every list has a limit in [`DeliveryConfig`] or grows with the number of participants, which the
 //! server limits.
 
@@ -23,6 +27,7 @@ mod effects;
 mod group;
 mod log;
 mod metrics;
+mod nodes;
 mod pending;
 mod people;
 mod record;
@@ -38,6 +43,7 @@ pub use bucket::Rate;
 pub use config::DeliveryConfig;
 pub use effects::{Output, StorageDone, StorageEffect};
 pub use metrics::{DeliveryMetrics, LATENCY_BOUNDS, LatencyHistogram};
+pub use nodes::{NodeId, Note, NoteBody, Present};
 pub use record::CloseCause;
 pub use restore::Loaded;
 pub use service::DeliveryService;
@@ -46,6 +52,16 @@ pub use storage::{
 };
 pub use time::Now;
 
-/// Names a connection of a client; later ones have greater numbers, and none is used twice.
+/// Names a connection of a client; later ones have greater numbers, and none is used twice. Those that a driver
+/// names are below 2^63; the others stand for connections to other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    const REMOTE: u64 = 1 << 63;
+
+    /// Whether the client is connected to another process.
+    pub fn is_remote(self) -> bool {
+        self.0 >= Self::REMOTE
+    }
+}

@@ -139,8 +139,8 @@ impl People {
         staying
     }
 
-    pub(super) fn nobody_is_connected(&self) -> bool {
-        self.connections.is_empty()
+    pub(super) fn nobody_is_connected_here(&self) -> bool {
+        self.connections.keys().all(|connection| connection.is_remote())
     }
 
     /// Those whose grace period is over, each told once.

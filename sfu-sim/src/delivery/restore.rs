@@ -9,6 +9,7 @@ use super::apply::entry;
 use super::effects::StorageEffect;
 use super::group::GroupState;
 use super::log::LogTail;
+use super::nodes::Nodes;
 use super::pending::{PendingChanges, PendingRemoval};
 use super::people::People;
 use super::record::{GroupSnapshot, Record, Snapshot};
@@ -72,6 +73,9 @@ impl DeliveryService {
             closing: None,
             in_flight: None,
             reading: false,
+            read_again: None,
+            log_length: 0,
+            nodes: Nodes::default(),
             kept_up_to: 0,
             queue: VecDeque::new(),
             outputs: VecDeque::new(),

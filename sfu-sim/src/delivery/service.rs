@@ -13,6 +13,7 @@ use super::append::InFlight;
 use super::effects::{Output, StorageEffect};
 use super::group::GroupState;
 use super::log::LogTail;
+use super::nodes::Nodes;
 use super::pending::{Change, PendingChanges};
 use super::people::{People, Ration};
 use super::record::CloseCause;
@@ -48,6 +49,11 @@ pub struct DeliveryService {
     pub(super) in_flight: Option<InFlight>,
     /// A read that no append waits for is under way.
     pub(super) reading: bool,
+    /// When such a read is tried again after it failed.
+    pub(super) read_again: Option<Now>,
+    /// How many records the log has, as far as that is known.
+    pub(super) log_length: u64,
+    pub(super) nodes: Nodes,
     /// The first record that the latest snapshot does not contain.
     pub(super) kept_up_to: u64,
     pub(super) queue: VecDeque<(Asker, DeliveryRequest)>,
@@ -144,6 +150,10 @@ impl DeliveryService {
         if self.group.is_none() && self.creator.is_none() {
             self.elect(now);
         }
+        if connection.is_remote() {
+            return;
+        }
+        self.note_connected(identity);
         self.send_state(connection);
         if leaf.is_some() {
             self.send_member_lists(connection, identity, now);
@@ -153,6 +163,7 @@ impl DeliveryService {
 
     /// Notes that a connection is gone. One that a later connection has replaced is ignored.
     pub fn disconnect(&mut self, connection: ConnectionId, now: Now) {
+        self.note_disconnected(connection);
         if self.people.disconnect(connection, now).is_none() {
             return;
         }
@@ -163,7 +174,9 @@ impl DeliveryService {
         if self.creator.is_some_and(|creator| creator.connection == connection) {
             self.elect(now);
         }
-        self.settle(now);
+        if !connection.is_remote() {
+            self.settle(now);
+        }
     }
 
     /// Takes a request; its reply comes as an output, with `id` in `re`.
@@ -174,7 +187,7 @@ impl DeliveryService {
         request: DeliveryRequest,
         now: Now,
     ) {
-        let Some(identity) = self.people.identity(connection).cloned() else {
+        let Some(asker) = self.asker(connection, id) else {
             let code = RefusalCode::Unavailable;
             self.metrics.refuse(&code);
             let gone = refusal(code, "expected the participant's latest connection");
@@ -182,10 +195,15 @@ impl DeliveryService {
             self.outputs.push_back(Output::Send { to: connection, message });
             return;
         };
-        let moderator = self.people.person(&identity).is_some_and(|person| person.moderator);
-        let asker = Asker { connection, id, identity, moderator };
         self.serve(asker, request, now);
         self.settle(now);
+    }
+
+    /// Who asks on a connection, if it is the participant's latest one.
+    pub(super) fn asker(&self, connection: ConnectionId, id: Option<u64>) -> Option<Asker> {
+        let identity = self.people.identity(connection)?.clone();
+        let moderator = self.people.person(&identity).is_some_and(|person| person.moderator);
+        Some(Asker { connection, id, identity, moderator })
     }
 
     /// What is due by time. To be called at [`next_deadline`](Self::next_deadline) or later.
@@ -224,6 +242,7 @@ impl DeliveryService {
             info.map(|(_, until)| *until).min(),
             self.creator.filter(|_| creating).map(|creator| creator.until),
             self.in_flight.as_ref().and_then(InFlight::retry_at),
+            self.read_again,
         ]
         .into_iter()
         .flatten()
@@ -250,10 +269,10 @@ impl DeliveryService {
         self.group.as_ref().map(|group| group.state.epoch())
     }
 
-    /// Whether nobody is connected and nothing is under way, so that the room can be dropped; it can be opened
+    /// Whether nobody is connected to this process and nothing is under way, so that the room can be dropped; it can be opened
     /// again from the storage. Members that are within their grace period keep the room.
     pub fn is_idle(&self) -> bool {
-        self.people.nobody_is_connected()
+        self.people.nobody_is_connected_here()
             && self.people.next_overdue(self.config.grace()).is_none()
             && self.in_flight.is_none()
             && !self.reading
@@ -261,6 +280,8 @@ impl DeliveryService {
 
     /// Ends an input: tells what is pending, and goes on with what had to wait.
     pub(super) fn settle(&mut self, now: Now) {
+        self.read_if_behind();
+        self.take_up_notes(now);
         loop {
             self.close_if_due(now);
             if self.in_flight.is_some() {
@@ -274,11 +295,19 @@ impl DeliveryService {
     }
 
     fn serve(&mut self, asker: Asker, request: DeliveryRequest, now: Now) {
+        let noted = self.to_be_noted(&asker, &request);
+        let is_commit = matches!(request, DeliveryRequest::Submit { .. });
         let answer = self.handle(&asker, request, now);
+        if is_commit && let Err(refusal) = &answer {
+            self.metrics.refuse_commit(&refusal.code);
+        }
+        if answer.is_ok() {
+            self.note_request(&asker, noted);
+        }
         self.answer(&asker, answer);
     }
 
-    fn handle(
+    pub(super) fn handle(
         &mut self,
         asker: &Asker,
         request: DeliveryRequest,
@@ -329,6 +358,10 @@ impl DeliveryService {
         now: Now,
     ) -> Result<(), Refusal> {
         let Some(person) = self.people.person_mut(identity) else { return Ok(()) };
+        // The process that it is connected to has counted.
+        if person.connection.is_some_and(ConnectionId::is_remote) {
+            return Ok(());
+        }
         person.take(ration, rate, now).map_err(|wait| {
             let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
             let code = RefusalCode::RateLimited { retry_after_ms: millis.saturating_add(1) };
@@ -384,6 +417,8 @@ impl DeliveryService {
             .people
             .staying()
             .into_iter()
+            // Each process asks one of its own clients; the storage takes one group.
+            .filter(|connection| !connection.is_remote())
             .filter(|connection| {
                 self.people.identity(*connection).is_some_and(|who| !self.banned.contains(who))
             })

@@ -11,7 +11,7 @@ use str0m::media::{KeyframeRequestKind, MediaKind as RtcKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 
 use super::peer::{MAX_SOURCES, Peer, Transport};
 use super::{MediaCommand, MediaNotice, RoomId, extensions};
@@ -42,6 +42,10 @@ struct Room {
     router: Router,
     notices: UnboundedSender<MediaNotice>,
     tracks: HashMap<TrackId, RoomTrack>,
+    /// Where packets for other servers go, if there are any.
+    link: Option<Sender<Vec<u8>>>,
+    /// What other servers publish, by their number.
+    linked: HashMap<u64, Linked>,
 }
 
 #[derive(Debug)]
@@ -50,6 +54,8 @@ struct RoomTrack {
     /// The SSRC of its last packet.
     source: Option<Ssrc>,
     description: ForwardedTrack,
+    /// The other server that it comes from, if it does.
+    origin: Option<Origin>,
 }
 
 /// The SFU. See the module's documentation.
@@ -74,6 +80,7 @@ pub struct Engine {
     wanting_keyframes: BTreeSet<RoomId>,
     outgoing: VecDeque<Datagram>,
     departures: Vec<Departure>,
+    last_linked: u64,
 }
 
 impl Engine {
@@ -92,6 +99,7 @@ impl Engine {
             wanting_keyframes: BTreeSet::new(),
             outgoing: VecDeque::new(),
             departures: Vec::new(),
+            last_linked: 0,
         }
     }
 
@@ -100,7 +108,8 @@ impl Engine {
         match command {
             MediaCommand::OpenRoom { room, notices } => {
                 let router = Router::new(self.options.router);
-                self.rooms.insert(room, Room { router, notices, tracks: HashMap::new() });
+                let (tracks, linked) = (HashMap::new(), HashMap::new());
+                self.rooms.insert(room, Room { router, notices, tracks, link: None, linked });
             }
             MediaCommand::CloseRoom { room } => {
                 let peers = self.peers.iter().filter(|(_, peer)| peer.room == room);
@@ -112,6 +121,7 @@ impl Engine {
             }
             MediaCommand::AddPeer { peer, room, identity } => {
                 if self.rooms.contains_key(&room) {
+                    self.drop_linked(room, &identity);
                     self.peers.insert(peer, Peer { room, identity, transport: None });
                 }
             }
@@ -143,6 +153,14 @@ impl Engine {
                 }
                 self.replan.insert(peer);
             }
+            MediaCommand::Link { room, packets } => self.set_link(room, packets),
+            MediaCommand::LinkTracks { room, node, tracks } => {
+                self.link_tracks(room, node, tracks);
+            }
+            MediaCommand::LinkPacket { room, node, bytes } => {
+                self.link_packet(room, node, &bytes, now);
+            }
+            MediaCommand::LinkKeyframe { room, track } => self.link_keyframe(room, track, now),
             MediaCommand::Shutdown => {
                 for peer in self.peers.keys().copied().collect::<Vec<_>>() {
                     self.remove_peer(peer);
@@ -265,3 +283,6 @@ impl Engine {
 
 mod connection;
 mod forwarding;
+mod links;
+
+use links::{Linked, Origin};

@@ -38,6 +38,18 @@ impl ExtensionSerializer for PassDependencyDescriptor {
     }
 }
 
+/// A packet's dependency descriptor; empty if it has none.
+pub(super) fn dependency_descriptor(values: &ExtensionValues) -> &[u8] {
+    values.user_values.get().map_or(&[], |DependencyDescriptor(bytes)| bytes)
+}
+
+/// Gives a packet a dependency descriptor unless it is empty.
+pub(super) fn set_dependency_descriptor(values: &mut ExtensionValues, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        values.user_values.set(DependencyDescriptor(bytes.to_vec()));
+    }
+}
+
 /// str0m's standard extensions and the dependency descriptor.
 pub(super) fn map() -> ExtensionMap {
     let mut map = ExtensionMap::standard();

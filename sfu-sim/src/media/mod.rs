@@ -6,14 +6,17 @@
 
 mod engine;
 mod extensions;
+mod link;
 mod negotiation;
 mod peer;
 mod worker;
 
 pub use engine::{Datagram, Engine, EngineOptions};
+pub use link::LinkedTrack;
 pub use worker::{MediaHandle, MediaWorker, WorkerError};
 
-use tokio::sync::mpsc::UnboundedSender;
+use bytes::Bytes;
+use tokio::sync::mpsc::{Sender, UnboundedSender};
 
 use crate::protocol::{Identity, MediaEvent, PublishedTrack, Refusal};
 use crate::router::PeerId;
@@ -89,6 +92,39 @@ pub enum MediaCommand {
         /// The peer.
         peer: PeerId,
     },
+    /// Copies what the room's own peers publish to other servers of the call, or ceases to.
+    /// [`MediaNotice::Published`] follows each change of what that is.
+    Link {
+        /// The room.
+        room: RoomId,
+        /// Where packets go, in a form of the servers' own; those that find no place are dropped.
+        packets: Option<Sender<Vec<u8>>>,
+    },
+    /// Says all that another server publishes into a room.
+    LinkTracks {
+        /// The room.
+        room: RoomId,
+        /// The other server.
+        node: u64,
+        /// Its tracks; none if it is gone.
+        tracks: Vec<LinkedTrack>,
+    },
+    /// A packet from another server.
+    LinkPacket {
+        /// The room.
+        room: RoomId,
+        /// The other server.
+        node: u64,
+        /// The packet.
+        bytes: Bytes,
+    },
+    /// Another server wants a keyframe.
+    LinkKeyframe {
+        /// The room.
+        room: RoomId,
+        /// [`LinkedTrack::track`].
+        track: u64,
+    },
     /// Says goodbye to all peers and ends the worker.
     Shutdown,
 }
@@ -112,6 +148,18 @@ pub enum MediaNotice {
         peer: PeerId,
         /// What to say.
         event: MediaEvent,
+    },
+    /// All tracks that the room's own peers publish, for the other servers.
+    Published {
+        /// They.
+        tracks: Vec<LinkedTrack>,
+    },
+    /// A keyframe is wanted of a track that another server publishes.
+    KeyframeWanted {
+        /// The other server.
+        node: u64,
+        /// [`LinkedTrack::track`].
+        track: u64,
     },
     /// ICE and DTLS are up.
     Connected {

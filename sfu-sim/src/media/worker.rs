@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{Engine, MediaCommand};
+use bytes::Bytes;
+
+use super::{Engine, MediaCommand, RoomId};
 use crate::metrics::Metrics;
 
 /// Datagrams that may wait for the engine; more are dropped, as a full socket buffer would drop them.
@@ -34,23 +36,36 @@ pub struct WorkerError(#[from] io::Error);
 enum Inbound {
     Command(MediaCommand),
     Datagram { source: SocketAddr, bytes: Vec<u8>, at: Instant },
+    Linked { room: RoomId, node: u64, bytes: Bytes },
 }
 
 /// A running engine.
 #[derive(Debug)]
 pub struct MediaWorker {
     inbound: Sender<Inbound>,
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// A handle that sends commands to a [`MediaWorker`].
 #[derive(Clone, Debug)]
-pub struct MediaHandle(Sender<Inbound>);
+pub struct MediaHandle {
+    inbound: Sender<Inbound>,
+    shared: Arc<Shared>,
+}
 
 impl MediaHandle {
     /// Sends a command; without effect once the worker has ended.
     pub fn send(&self, command: MediaCommand) {
-        let _ = self.0.send(Inbound::Command(command));
+        let _ = self.inbound.send(Inbound::Command(command));
+    }
+
+    /// Hands a packet of another server over ([`MediaCommand::LinkPacket`]), unless too much is waiting.
+    pub fn send_packet(&self, room: RoomId, node: u64, bytes: Bytes) {
+        if self.shared.waiting.load(Ordering::Relaxed) < QUEUE {
+            self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+            let _ = self.inbound.send(Inbound::Linked { room, node, bytes });
+        }
     }
 }
 
@@ -81,18 +96,19 @@ impl MediaWorker {
             shared: Arc::clone(&shared),
             metrics: metrics.clone(),
         };
+        let counted = Arc::clone(&shared);
         let threads = vec![
             Builder::new().name("sfu-udp".to_owned()).spawn(move || reader.run())?,
             Builder::new()
                 .name("sfu-media".to_owned())
                 .spawn(move || run(engine, &socket, &receiver, &shared))?,
         ];
-        Ok(Self { inbound: sender, threads })
+        Ok(Self { inbound: sender, shared: counted, threads })
     }
 
     /// A handle for the signalling side.
     pub fn handle(&self) -> MediaHandle {
-        MediaHandle(self.inbound.clone())
+        MediaHandle { inbound: self.inbound.clone(), shared: Arc::clone(&self.shared) }
     }
 
     /// Says goodbye to all peers and waits for the threads to end (a fraction of a second).
@@ -154,6 +170,12 @@ fn run(mut engine: Engine, socket: &UdpSocket, inbound: &Receiver<Inbound>, shar
                     shared.waiting.fetch_sub(1, Ordering::Relaxed);
                     engine.datagram(source, &bytes, at);
                     engine.settle(at);
+                }
+                Inbound::Linked { room, node, bytes } => {
+                    shared.waiting.fetch_sub(1, Ordering::Relaxed);
+                    let now = Instant::now();
+                    engine.command(MediaCommand::LinkPacket { room, node, bytes }, now);
+                    engine.settle(now);
                 }
                 Inbound::Command(command) => {
                     ended |= matches!(command, MediaCommand::Shutdown);

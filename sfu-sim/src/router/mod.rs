@@ -309,6 +309,13 @@ impl Router {
         }
     }
 
+    /// Somebody beyond this room's lines wants a keyframe of a track.
+    pub fn request_keyframe_of(&mut self, track: TrackId, now: Instant) {
+        if let Some(track) = self.tracks.get_mut(&track) {
+            track.keyframes.request(now, self.options.keyframe_interval);
+        }
+    }
+
     /// A track whose publisher is to be asked for a keyframe at `now`. Call until it says none.
     pub fn poll_keyframe(&mut self, now: Instant) -> Option<TrackId> {
         let interval = self.options.keyframe_interval;

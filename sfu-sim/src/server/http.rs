@@ -82,6 +82,8 @@ async fn metrics(State(door): State<Door>) -> Response {
 async fn health(State(door): State<Door>) -> Response {
     if door.shared.stopping.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else if door.shared.cluster.as_ref().is_some_and(|cluster| !cluster.is_connected()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "NATS cannot be reached\n").into_response()
     } else {
         "ok\n".into_response()
     }

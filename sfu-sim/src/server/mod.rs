@@ -1,6 +1,7 @@
 //! The server: signalling over WebSockets, media over UDP.
 
 mod clock;
+mod cluster;
 mod connection;
 mod http;
 mod outbox;
@@ -23,6 +24,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use self::cluster::Cluster;
 use self::http::Door;
 use self::registry::Shared;
 use crate::config::{Config, ConfigError};
@@ -108,7 +110,9 @@ impl Server {
             (Some(certificate), Some(key)) => Some(tls_config(certificate, key)?),
             _ => None,
         };
-        let storage = open_storage(&config).await?;
+        let random = mls::crypto::Secret::random(8, &mut mls::crypto::os_rng());
+        let boot = random.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        let (storage, cluster) = open_storage(&config, boot).await?;
         let listen = config.signalling.listen;
         let failed = |source| StartError::Listen { what: "signalling", address: listen, source };
         let listener = TcpListener::bind(listen).map_err(failed)?;
@@ -130,7 +134,8 @@ impl Server {
         let worker = MediaWorker::start(engine, socket, &metrics)?;
 
         let places = Arc::new(Semaphore::new(config.signalling.max_connections));
-        let shared = Arc::new(Shared::new(config, metrics, worker.handle(), storage));
+        let shared =
+            Arc::new(Shared::new(config, metrics, worker.handle(), storage, cluster, boot));
         let door = Door { shared: Arc::clone(&shared), key: key.clone(), places };
         let service = http::router(door).into_make_service();
         let handle = Handle::new();
@@ -196,6 +201,9 @@ impl RunningServer {
         let limit = Duration::from_millis(self.shared.config.timeouts.shutdown_ms);
         self.shared.stopping.cancel();
         let _ = tokio::time::timeout(limit, self.shared.tasks.wait()).await;
+        if let Some(cluster) = &self.shared.cluster {
+            cluster.leave().await;
+        }
         self.handle.graceful_shutdown(Some(Duration::from_millis(100)));
         let _ = tokio::time::timeout(limit, self.serving).await;
         let worker = self.worker;
@@ -204,15 +212,22 @@ impl RunningServer {
     }
 }
 
-async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
+async fn open_storage(
+    config: &Config,
+    boot: u64,
+) -> Result<(Arc<dyn Storage>, Option<Arc<Cluster>>), StartError> {
+    let mut cluster = None;
     let storage: Arc<dyn Storage> = if let Some(options) = config.storage.nats.options() {
-        Arc::new(NatsStorage::open(&options).await?)
+        let storage = NatsStorage::open(&options).await?;
+        let started = Cluster::start(storage.clone(), boot).await;
+        cluster = Some(started.map_err(|error| StorageError::Engine(error.to_string()))?);
+        Arc::new(storage)
     } else if let Some(path) = &config.storage.path {
         std::fs::create_dir_all(path)
             .map_err(|source| StartError::Directory { path: path.clone(), source })?;
         Arc::new(SqliteStorage::open(path.join("delivery.sqlite"))?)
     } else {
-        return Ok(Arc::new(MemoryStorage::new()));
+        return Ok((Arc::new(MemoryStorage::new()), None));
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let kept = u64::from(config.storage.keep_days).saturating_mul(24 * 60 * 60);
@@ -220,7 +235,7 @@ async fn open_storage(config: &Config) -> Result<Arc<dyn Storage>, StartError> {
     if deleted > 0 {
         tracing::info!(deleted, "logs of calls that nobody came back to");
     }
-    Ok(storage)
+    Ok((storage, cluster))
 }
 
 fn candidates(config: &Config, bound: SocketAddr) -> Vec<SocketAddr> {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
+use super::cluster::Cluster;
 use super::outbox::Outbox;
 use super::room::{JoinRequest, Room, RoomInput};
 use super::tasks::Tasks;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) media: MediaHandle,
     pub(super) storage: Arc<dyn Storage>,
+    /// The other servers on the same storage, if it can be shared.
+    pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) clock: Clock,
     /// A random number of this run of the server.
     pub(super) boot: u64,
@@ -58,11 +61,12 @@ impl Shared {
         metrics: Metrics,
         media: MediaHandle,
         storage: Arc<dyn Storage>,
+        cluster: Option<Arc<Cluster>>,
+        boot: u64,
     ) -> Self {
-        let random = mls::crypto::Secret::random(8, &mut mls::crypto::os_rng());
-        let boot = random.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         Self {
             storage,
+            cluster,
             clock: Clock::start(),
             boot,
             config,

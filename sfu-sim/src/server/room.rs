@@ -3,6 +3,7 @@
 //! A room is a task that owns its state; connections and the media worker send it messages.
 
 mod calls;
+mod link;
 mod outputs;
 mod presence;
 
@@ -13,13 +14,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use self::calls::Calls;
+use self::link::{Elsewhere, next_of};
+use super::cluster::{LinkMessage, RoomLink};
 use super::outbox::Outbox;
 use super::registry::Shared;
-use crate::delivery::{CallId, ConnectionId};
+use crate::delivery::storage::StorageError;
+use crate::delivery::{CallId, ConnectionId, NodeId};
 use crate::media::{MediaCommand, MediaNotice, RoomId};
 use crate::protocol::{
-    ClientBody, ClientMessage, CloseReason, Identity, MediaRequest, Participant, Refusal,
-    RefusalCode, RoomName, ServerBody, ServerMessage, SessionEvent, SessionRequest,
+    ClientBody, ClientMessage, ClientReport, CloseReason, Identity, MediaRequest, Participant,
+    Refusal, RefusalCode, RoomName, ServerBody, ServerMessage, SessionEvent, SessionRequest,
 };
 use crate::router::PeerId;
 use crate::token::Claims;
@@ -45,8 +49,12 @@ struct Member {
     peer: PeerId,
     participant: Participant,
     link: Option<Link>,
+    /// Where it is connected, if that is another server.
+    elsewhere: Option<Elsewhere>,
     /// When it counts as gone, if it has no connection.
     gone_at: Option<Instant>,
+    /// When it last reported.
+    reported: Option<Instant>,
     /// Whether ICE and DTLS are up.
     media_connected: bool,
     /// Whether the delivery service has its media stopped.
@@ -75,6 +83,10 @@ pub(super) struct Room {
     expelled: BTreeSet<Identity>,
     /// When an empty room closes.
     closes_at: Option<Instant>,
+    /// The link to other servers, if there may be any.
+    link: Option<RoomLink>,
+    /// The others that serve the room.
+    nodes: BTreeSet<NodeId>,
 }
 
 impl Room {
@@ -99,6 +111,8 @@ impl Room {
             cut_off: BTreeSet::new(),
             expelled: BTreeSet::new(),
             closes_at: None,
+            link: None,
+            nodes: BTreeSet::new(),
         };
         room.note_emptiness();
         room
@@ -106,14 +120,7 @@ impl Room {
 
     pub(super) async fn run(mut self) {
         let stopping = self.shared.stopping.clone();
-        let opened = Calls::open(
-            Arc::clone(&self.shared.storage),
-            self.shared.config.delivery.clone(),
-            CallId::new(self.name.as_str()),
-            self.shared.boot,
-            self.shared.clock,
-        );
-        match opened.await {
+        match self.open_calls().await {
             Ok(mut calls) => {
                 tracing::info!(room = %self.name, "room opened");
                 tokio::select! {
@@ -121,6 +128,7 @@ impl Room {
                     () = stopping.cancelled() => {}
                 }
                 calls.forget(&self.shared.metrics);
+                self.tell_nodes(LinkMessage::Bye);
             }
             Err(error) => {
                 tracing::error!(room = %self.name, %error, "room not opened");
@@ -138,20 +146,42 @@ impl Room {
                 link.outbox.close(CloseReason::ShuttingDown);
             }
         }
-        self.shared.metrics.participants.sub(self.members.len() as i64);
+        let here = self.members.values().filter(|member| member.elsewhere.is_none()).count();
+        self.shared.metrics.participants.sub(here as i64);
         self.shared.metrics.rooms.dec();
         self.shared.media.send(MediaCommand::CloseRoom { room: self.id });
         tracing::info!(room = %self.name, "room closed");
     }
 
+    async fn open_calls(&mut self) -> Result<Calls, StorageError> {
+        let call = CallId::new(self.name.as_str());
+        let shared = &self.shared;
+        if let Some(cluster) = &shared.cluster {
+            // Linked before the log is read: what others append or say meanwhile is not missed.
+            let link = cluster.link(&call, self.id, shared.media.clone()).await;
+            self.link = Some(link.map_err(|error| StorageError::Engine(error.to_string()))?);
+        }
+        Calls::open(
+            Arc::clone(&shared.storage),
+            shared.config.delivery.clone(),
+            call,
+            shared.boot,
+            shared.clock,
+            shared.cluster.is_some(),
+        )
+        .await
+    }
+
     /// Works until the room is empty.
     async fn serve(&mut self, calls: &mut Calls) {
+        self.carry_out(calls);
         loop {
             let deadline = self.next_deadline().into_iter().chain(calls.next_deadline()).min();
             tokio::select! {
                 Some(input) = self.mailbox.recv() => self.on_input(input, calls),
                 Some(notice) = self.notices.recv() => self.on_notice(notice),
-                () = calls.storage_done() => {}
+                () = calls.storage_speaks() => {}
+                event = next_of(&mut self.link) => self.on_link(event, calls),
                 () = sleep_until(deadline) => {
                     calls.on_deadline();
                     if self.on_deadline(Instant::now(), calls) {
@@ -186,6 +216,9 @@ impl Room {
         let (re, peer) = (message.id, member.peer);
         match message.body {
             ClientBody::Session(SessionRequest::Ping) => self.done(&identity, re),
+            ClientBody::Session(SessionRequest::Report { report }) => {
+                self.on_report(&identity, re, &report);
+            }
             ClientBody::Session(SessionRequest::Bye) => {
                 self.done(&identity, re);
                 if let Some(link) = self.members.get(&identity).and_then(|it| it.link.as_ref()) {
@@ -233,10 +266,20 @@ impl Room {
     }
 
     fn on_notice(&mut self, notice: MediaNotice) {
+        let notice = match notice {
+            MediaNotice::Published { tracks } => return self.published(tracks),
+            MediaNotice::KeyframeWanted { node, track } => {
+                return self.tell_nodes(LinkMessage::Keyframe { node: NodeId(node), track });
+            }
+            notice => notice,
+        };
         let (MediaNotice::Reply { peer, .. }
         | MediaNotice::Event { peer, .. }
         | MediaNotice::Connected { peer }
-        | MediaNotice::Disconnected { peer }) = &notice;
+        | MediaNotice::Disconnected { peer }) = &notice
+        else {
+            return;
+        };
         let Some(identity) = self.by_peer.get(peer).cloned() else { return };
         match notice {
             MediaNotice::Reply { re, result, .. } => match result {
@@ -249,6 +292,7 @@ impl Room {
             }
             MediaNotice::Connected { .. } => self.set_media(&identity, true),
             MediaNotice::Disconnected { .. } => self.set_media(&identity, false),
+            MediaNotice::Published { .. } | MediaNotice::KeyframeWanted { .. } => {}
         }
     }
 
@@ -256,6 +300,23 @@ impl Room {
         if let Some(member) = self.members.get_mut(identity) {
             member.media_connected = connected;
         }
+    }
+
+    /// Counts what only a client can know, not too often.
+    fn on_report(&mut self, identity: &Identity, re: Option<u64>, report: &ClientReport) {
+        let Some(member) = self.members.get_mut(identity) else { return };
+        let interval = Duration::from_millis(self.shared.config.limits.report_interval_ms);
+        let wait =
+            member.reported.map_or(Duration::ZERO, |at| interval.saturating_sub(at.elapsed()));
+        if !wait.is_zero() {
+            let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            let code = RefusalCode::RateLimited { retry_after_ms };
+            self.refuse(identity, re, Refusal::new(code, "expected fewer reports"));
+            return;
+        }
+        member.reported = Some(Instant::now());
+        self.shared.metrics.count_report(report);
+        self.done(identity, re);
     }
 
     fn done(&self, identity: &Identity, re: Option<u64>) {

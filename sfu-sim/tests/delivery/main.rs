@@ -12,6 +12,7 @@
 mod attachments;
 mod client;
 mod flow;
+mod nodes;
 mod presence;
 mod random;
 mod refusals;

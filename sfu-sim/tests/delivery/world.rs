@@ -61,12 +61,17 @@ impl World {
     }
 
     pub fn with(config: DeliveryConfig, storage: Arc<dyn Storage>) -> Self {
+        Self::at_node(config, storage, 1)
+    }
+
+    /// The world of one of several processes on the same storage.
+    pub fn at_node(config: DeliveryConfig, storage: Arc<dyn Storage>, boot: u64) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = Now::from_unix_micros(u64::try_from(wall.as_micros()).unwrap());
         let call = CallId::new("room");
         let loaded = runtime.block_on(Loaded::read(&*storage, &call)).unwrap();
-        let service = DeliveryService::open(config.clone(), call, 1, loaded, now);
+        let service = DeliveryService::open(config.clone(), call, boot, loaded, now);
         Self {
             service,
             storage,
@@ -79,7 +84,7 @@ impl World {
             runtime,
             next_connection: 0,
             next_request: 0,
-            boot: 1,
+            boot,
         }
     }
 

@@ -78,7 +78,12 @@ impl World {
             participants: Vec::new(),
             resumed: false,
             media: false,
-            limits: Limits { message_bytes: 1, hard_message_bytes: 1, messages_per_second: 1 },
+            limits: Limits {
+                message_bytes: 1,
+                hard_message_bytes: 1,
+                messages_per_second: 1,
+                report_interval_ms: 1,
+            },
         };
         let create = self.group.is_none();
         let state = DeliveryEvent::State {

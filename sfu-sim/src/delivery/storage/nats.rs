@@ -98,6 +98,8 @@ impl NatsStorage {
         }
         let mut connecting = ConnectOptions::new()
             .name("framelock")
+            // Servers tell each other things on subjects that they listen on themselves.
+            .no_echo()
             .connection_timeout(ANSWER)
             .request_timeout(Some(ANSWER))
             .event_callback(|event| async move {
@@ -153,12 +155,17 @@ impl NatsStorage {
         self.context.client().max_payload().saturating_sub(wire::HEADER_ROOM)
     }
 
+    /// The subject of this kind that belongs to a call.
+    pub fn subject(&self, kind: &str, call: &CallId) -> String {
+        format!("{}.{kind}.{}", self.prefix, token(call.as_str()))
+    }
+
     fn log_subject(&self, call: &CallId) -> String {
-        format!("{}.log.{}", self.prefix, token(call.as_str()))
+        self.subject("log", call)
     }
 
     fn snapshot_subject(&self, call: &CallId) -> String {
-        format!("{}.snapshot.{}", self.prefix, token(call.as_str()))
+        self.subject("snapshot", call)
     }
 
     fn head(&self, call: &CallId) -> SharedHead {

@@ -25,6 +25,8 @@ impl Engine {
             room.router.remove_peer(peer);
             room.tracks.retain(|_, track| track.publisher != peer);
             self.replan.extend(room.router.peers());
+            let room = entry.room;
+            self.announce(room);
         }
         self.by_ufrag.retain(|_, owner| *owner != peer);
         for source in &transport.sources {

@@ -1,6 +1,7 @@
 //! Packets and keyframe requests on their way.
 
 use super::*;
+use crate::media::link::LinkedPacket;
 
 /// Rounds of drain and time-out in one go. A connection that wants more gets them at its next deadline.
 const MAX_ROUNDS: usize = 16;
@@ -141,7 +142,8 @@ impl Engine {
                         sframe: declaration.sframe,
                         codec: declaration.codec,
                     };
-                    let track_entry = RoomTrack { publisher: peer, source: None, description };
+                    let track_entry =
+                        RoomTrack { publisher: peer, source: None, description, origin: None };
                     room.tracks.insert(track, track_entry);
                 }
                 Err(error) => tracing::warn!(peer = peer.0, %error, "track not published"),
@@ -152,6 +154,8 @@ impl Engine {
             room.tracks.remove(&track);
         }
         self.replan.extend(room.router.peers());
+        let room = entry.room;
+        self.announce(room);
     }
 
     fn forward(&mut self, publisher: PeerId, packet: &RtpPacket) {
@@ -164,21 +168,53 @@ impl Engine {
         let Some(transport) = &mut entry.transport else { return };
         let ssrc = packet.header.ssrc;
         let Some(track) = transport.track_of(ssrc) else { return };
-        let Some(room) = self.rooms.get_mut(&entry.room) else { return };
-        let Some(room_track) = room.tracks.get_mut(&track) else { return };
-        room_track.source = Some(ssrc);
+        let room = entry.room;
+        let packet_at = packet.timestamp;
+        let packet = LinkedPacket {
+            track: track.0,
+            arrival: Arrival {
+                source: *ssrc,
+                seq: *packet.seq_no,
+                timestamp: packet.header.timestamp,
+            },
+            marker: packet.header.marker,
+            extensions: extensions::forwarded(&packet.header.ext_vals),
+            payload: Arc::clone(&packet.payload),
+        };
+        let link = self.rooms.get(&room).and_then(|room| room.link.clone());
+        if self.distribute(room, track, &packet, packet_at)
+            && let Some(link) = link
+        {
+            match link.try_send(packet.to_bytes()) {
+                Ok(()) => self.metrics.linked_out.inc(),
+                Err(_) => self.metrics.packets_dropped.with_label_values(&["link_full"]).inc(),
+            }
+        }
+    }
+
+    /// Sends a packet to everybody in the room who receives its track. Whether it was new.
+    pub(super) fn distribute(
+        &mut self,
+        room: RoomId,
+        track: TrackId,
+        packet: &LinkedPacket,
+        at: Instant,
+    ) -> bool {
+        let Some(room) = self.rooms.get_mut(&room) else { return false };
+        let Some(room_track) = room.tracks.get_mut(&track) else { return false };
+        room_track.source = Some(packet.arrival.source.into());
         let nackable = room_track.description.kind == MediaKind::Video;
-        let arrival =
-            Arrival { source: *ssrc, seq: *packet.seq_no, timestamp: packet.header.timestamp };
         self.departures.clear();
-        let dropped = |reason| self.metrics.packets_dropped.with_label_values(&[reason]).inc();
-        match room.router.arrive(track, arrival, &mut self.departures) {
+        let dropped = |reason| {
+            self.metrics.packets_dropped.with_label_values(&[reason]).inc();
+            false
+        };
+        match room.router.arrive(track, packet.arrival, &mut self.departures) {
             Verdict::Forwarded => {}
             Verdict::Duplicate => return dropped("duplicate"),
             Verdict::TooLate => return dropped("too_late"),
             Verdict::UnknownTrack => return dropped("unknown_track"),
         }
-        let extensions = extensions::forwarded(&packet.header.ext_vals);
         for departure in &self.departures {
             let subscriber = self.peers.get_mut(&departure.subscriber);
             let Some(transport) = subscriber.and_then(|peer| peer.transport.as_mut()) else {
@@ -194,16 +230,16 @@ impl Engine {
                 payload_type,
                 departure.seq.into(),
                 departure.timestamp,
-                packet.timestamp,
+                at,
                 Arc::clone(&packet.payload),
             );
-            stream.write_rtp(
-                write.marker(packet.header.marker).ext_vals(extensions.clone()).nackable(nackable),
-            );
+            let extensions = packet.extensions.clone();
+            stream.write_rtp(write.marker(packet.marker).ext_vals(extensions).nackable(nackable));
             self.metrics.packets_out.inc();
             self.metrics.bytes_out.inc_by(packet.payload.len() as u64);
             self.dirty.insert(departure.subscriber);
         }
+        true
     }
 
     /// Asks publishers for the keyframes that are due. Whether any peer has to be polled after it.
@@ -214,6 +250,11 @@ impl Engine {
             let Some(room) = rooms.get_mut(id) else { return false };
             while let Some(track) = room.router.poll_keyframe(now) {
                 let Some(track) = room.tracks.get(&track) else { continue };
+                if let Some(Origin { node, track }) = track.origin {
+                    // A room that is gone needs no notice.
+                    let _ = room.notices.send(MediaNotice::KeyframeWanted { node, track });
+                    continue;
+                }
                 let transport =
                     peers.get_mut(&track.publisher).and_then(|peer| peer.transport.as_mut());
                 // Without a source there has been no packet, and the first frame is a keyframe anyhow.

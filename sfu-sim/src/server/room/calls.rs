@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::super::clock::Clock;
 use crate::delivery::{
-    CallId, ConnectionId, DeliveryConfig, DeliveryMetrics, DeliveryService, Loaded, Output,
-    Storage, StorageDone, StorageEffect,
+    CallId, ConnectionId, DeliveryConfig, DeliveryMetrics, DeliveryService, Loaded, NodeId, Note,
+    Output, Storage, StorageDone, StorageEffect,
 };
 use crate::metrics::Metrics;
 use crate::protocol::{DeliveryRequest, Participant};
@@ -21,6 +21,8 @@ pub(super) struct Calls {
     done: mpsc::UnboundedSender<StorageDone>,
     answers: mpsc::UnboundedReceiver<StorageDone>,
     counted: DeliveryMetrics,
+    /// The log's length, if other servers append to it too.
+    watched: Option<watch::Receiver<u64>>,
 }
 
 impl Calls {
@@ -31,11 +33,17 @@ impl Calls {
         call: CallId,
         boot: u64,
         clock: Clock,
+        shared_storage: bool,
     ) -> Result<Self, crate::delivery::storage::StorageError> {
+        let watched = shared_storage.then(|| storage.watch(&call));
         let loaded = Loaded::read(&*storage, &call).await?;
-        let service = DeliveryService::open(config, call, boot, loaded, clock.now());
+        let mut service = DeliveryService::open(config, call, boot, loaded, clock.now());
+        if watched.is_some() {
+            service.say_hello();
+        }
         let (done, answers) = mpsc::unbounded_channel();
-        Ok(Self { service, storage, clock, done, answers, counted: DeliveryMetrics::default() })
+        let counted = DeliveryMetrics::default();
+        Ok(Self { service, storage, clock, done, answers, counted, watched })
     }
 
     pub(super) fn connect(&mut self, connection: ConnectionId, participant: &Participant) {
@@ -55,12 +63,33 @@ impl Calls {
         self.service.request(connection, id, request, self.clock.now());
     }
 
-    /// Waits for an answer of the storage and gives it to the service.
-    pub(super) async fn storage_done(&mut self) {
-        // The sender lives in self, so that there is always another answer to wait for.
-        if let Some(done) = self.answers.recv().await {
-            self.service.storage_done(done, self.clock.now());
+    /// Waits for an answer of the storage, or for other servers to append, and tells the service.
+    pub(super) async fn storage_speaks(&mut self) {
+        tokio::select! {
+            // The sender lives in self, so that there is always another answer to wait for.
+            Some(done) = self.answers.recv() => {
+                self.service.storage_done(done, self.clock.now());
+            }
+            length = grown(&mut self.watched) => {
+                self.service.records_available(length, self.clock.now());
+            }
         }
+    }
+
+    pub(super) fn say_hello(&mut self) {
+        self.service.say_hello();
+    }
+
+    pub(super) fn noted(&mut self, node: NodeId, note: Note) {
+        self.service.noted(node, note, self.clock.now());
+    }
+
+    pub(super) fn node_gone(&mut self, node: NodeId) {
+        self.service.node_gone(node, self.clock.now());
+    }
+
+    pub(super) fn poll_note(&mut self) -> Option<Note> {
+        self.service.poll_note()
     }
 
     pub(super) fn on_deadline(&mut self) {
@@ -78,13 +107,19 @@ impl Calls {
         self.service.poll_output()
     }
 
-    /// Has the storage do something; the answer comes by [`Calls::storage_done`].
-    pub(super) fn run(&self, effect: StorageEffect) {
+    /// Has the storage do something; the answer comes by [`Calls::storage_speaks`].
+    pub(super) fn run(&self, effect: StorageEffect, metrics: &Metrics) {
+        let latency = matches!(effect, StorageEffect::Append(_))
+            .then(|| metrics.append_seconds.start_timer());
         let storage = Arc::clone(&self.storage);
         let done = self.done.clone();
         tokio::spawn(async move {
+            let answer = effect.run(&*storage).await;
+            if let Some(latency) = latency {
+                latency.observe_duration();
+            }
             // A room that has closed needs no answer.
-            let _ = done.send(effect.run(&*storage).await);
+            let _ = done.send(answer);
         });
     }
 
@@ -113,11 +148,11 @@ impl Calls {
             .inc_by(now.epochs_with_two_winners - former.epochs_with_two_winners);
         metrics.group_members.add(now.members as i64 - former.members as i64);
         metrics.pending_changes.add(now.pending as i64 - former.pending as i64);
-        let appends = now.append_latency.count() - former.append_latency.count();
-        if appends > 0 {
-            metrics.appends.inc_by(appends);
-            metrics.append_seconds.inc_by(now.append_latency.sum - former.append_latency.sum);
+        for (reason, refused) in &now.commits_refused {
+            let before = former.commits_refused.get(reason).copied().unwrap_or(0);
+            metrics.commits_refused.with_label_values(&[reason]).inc_by(refused - before);
         }
+        metrics.invalid_records.inc_by(now.invalid_records - former.invalid_records);
         self.counted = now.clone();
     }
 
@@ -126,4 +161,14 @@ impl Calls {
         metrics.group_members.sub(self.counted.members as i64);
         metrics.pending_changes.sub(self.counted.pending as i64);
     }
+}
+
+/// Waits for the log to grow; for ever if nobody else appends.
+async fn grown(watched: &mut Option<watch::Receiver<u64>>) -> u64 {
+    if let Some(length) = watched
+        && length.changed().await.is_ok()
+    {
+        return *length.borrow_and_update();
+    }
+    std::future::pending().await
 }

@@ -9,6 +9,7 @@ use crate::media::MediaCommand;
 use crate::protocol::{
     Identity, MediaEvent, RemovalReason, ServerBody, ServerMessage, SessionEvent,
 };
+use crate::server::cluster::LinkMessage;
 
 impl Room {
     /// Does everything that the delivery service has asked for.
@@ -17,16 +18,24 @@ impl Room {
             match output {
                 Output::Send { to, message } => self.deliver(to, &message),
                 Output::Broadcast { to, message } => {
+                    let here: Vec<&Link> =
+                        to.iter().filter_map(|connection| self.link_of(*connection)).collect();
+                    if here.is_empty() {
+                        continue;
+                    }
                     let text = Utf8Bytes::from(message.to_text());
-                    for link in to.iter().filter_map(|connection| self.link(*connection)) {
+                    for link in here {
                         link.outbox.send_text(text.clone());
                     }
                 }
                 Output::MediaCutOff { identity, reason } => self.cut_off(&identity, reason),
                 Output::MediaRestored { identity } => self.restore(&identity),
                 Output::Removed { identity, reason } => self.on_removed(&identity, reason),
-                Output::Storage(effect) => calls.run(effect),
+                Output::Storage(effect) => calls.run(effect, &self.shared.metrics),
             }
+        }
+        while let Some(note) = calls.poll_note() {
+            self.tell_nodes(LinkMessage::Note { note });
         }
         if !calls.has_group() {
             self.cut_off.clear();
@@ -44,12 +53,12 @@ impl Room {
         if is_done && message.re.is_none() {
             return;
         }
-        if let Some(link) = self.link(to) {
+        if let Some(link) = self.link_of(to) {
             link.outbox.send(message);
         }
     }
 
-    fn link(&self, connection: ConnectionId) -> Option<&Link> {
+    fn link_of(&self, connection: ConnectionId) -> Option<&Link> {
         let identity = self.by_connection.get(&connection)?;
         self.members.get(identity)?.link.as_ref().filter(|link| link.connection == connection)
     }
@@ -79,7 +88,9 @@ impl Room {
             return;
         }
         let participant = member.participant.clone();
-        self.open_media(identity);
+        if member.elsewhere.is_none() {
+            self.open_media(identity);
+        }
         self.broadcast_except(identity, SessionEvent::ParticipantChanged { participant });
     }
 

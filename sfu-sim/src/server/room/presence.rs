@@ -35,6 +35,7 @@ impl Room {
             self.admit(&claims);
         }
         let Some(member) = self.members.get_mut(&identity) else { return };
+        let moved = member.elsewhere.take().is_some();
         let former = member.link.replace(Link { connection, outbox });
         member.gone_at = None;
         member.participant.connected = true;
@@ -42,6 +43,12 @@ impl Room {
         member.participant.moderator = claims.moderator;
         let (peer, media, shown) = (member.peer, member.media_connected, !member.cut_off);
         let you = member.participant.clone();
+        if moved {
+            self.shared.metrics.participants.inc();
+            if shown {
+                self.open_media(&identity);
+            }
+        }
         if let Some(former) = former {
             self.by_connection.remove(&former.connection);
             former.outbox.close(CloseReason::Replaced);
@@ -68,6 +75,7 @@ impl Room {
                     message_bytes: limits.message_bytes as u64,
                     hard_message_bytes: limits.hard_message_bytes as u64,
                     messages_per_second: limits.messages_per_second,
+                    report_interval_ms: limits.report_interval_ms,
                 },
             }),
         );
@@ -95,7 +103,9 @@ impl Room {
             peer: PeerId(0),
             participant,
             link: None,
+            elsewhere: None,
             gone_at: None,
+            reported: None,
             media_connected: false,
             cut_off,
         };
@@ -144,10 +154,12 @@ impl Room {
             self.by_connection.remove(&link.connection);
             link.outbox.close(CloseReason::Removed);
         }
-        if !member.cut_off {
+        if !member.cut_off && member.elsewhere.is_none() {
             self.shared.media.send(MediaCommand::RemovePeer { peer: member.peer });
         }
-        self.shared.metrics.participants.dec();
+        if member.elsewhere.is_none() {
+            self.shared.metrics.participants.dec();
+        }
         // The others were told of one that was cut off when that happened.
         if !member.cut_off {
             self.broadcast_except(
@@ -160,7 +172,7 @@ impl Room {
     }
 
     pub(super) fn note_emptiness(&mut self) {
-        if self.members.is_empty() {
+        if self.members.values().all(|member| member.elsewhere.is_some()) {
             let keep = Duration::from_millis(self.shared.config.timeouts.empty_room_ms);
             self.closes_at = Some(Instant::now() + keep);
         }
