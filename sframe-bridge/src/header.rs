@@ -56,18 +56,33 @@ pub enum HeaderError {
 }
 
 /// Reads the header at the front of a frame without touching any key (RFC 9605 section 4.3).
-#[inline]
+#[inline(always)]
 pub fn peek(frame: &[u8]) -> Result<Peeked, HeaderError> {
-    let truncated = |expected| HeaderError::Truncated { expected, found: frame.len() };
-    let (&config, rest) = frame.split_first().ok_or(truncated(1))?;
-    let kid_length = field_length(config >> 4);
-    let ctr_length = field_length(config);
-    let length = 1 + kid_length + ctr_length;
-    if frame.len() < length {
-        return Err(truncated(length));
+    match frame.first_chunk() {
+        Some(front) => read(front, frame.len()),
+        // Too short for the longest header: what is missing is read as zeros, and not taken for a header.
+        None => {
+            let mut front = [0; MAX_HEADER_LENGTH];
+            for (target, byte) in front.iter_mut().zip(frame) {
+                *target = *byte;
+            }
+            read(&front, frame.len())
+        }
     }
-    let kid = Kid(read_field(config >> 4, kid_length, rest)?);
-    let ctr = read_field(config, ctr_length, rest.get(kid_length..).unwrap_or_default())?;
+}
+
+/// Reads the header of a frame that begins with `front` and has `found` bytes.
+#[inline(always)]
+fn read(front: &[u8; MAX_HEADER_LENGTH], found: usize) -> Result<Peeked, HeaderError> {
+    let [config, rest @ ..] = front;
+    let (kid_code, ctr_code) = (config >> 4, config & (EXTENDED | VALUE));
+    let kid_length = field_length(kid_code);
+    let length = 1 + kid_length + field_length(ctr_code);
+    if found < length {
+        return Err(HeaderError::Truncated { expected: length, found });
+    }
+    let kid = Kid(read_field(kid_code, rest)?);
+    let ctr = read_field(ctr_code, rest.get(kid_length..).unwrap_or_default())?;
     Ok(Peeked { header: Header { kid, ctr }, length })
 }
 
@@ -81,7 +96,7 @@ impl Header {
 
     /// Writes the encoding so that it ends where `room` ends, and returns its length. What stands
     /// before it in `room` is unspecified afterwards.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_to_end(&self, room: &mut [u8; MAX_HEADER_LENGTH]) -> usize {
         // From the back, each field as a whole: the next one overwrites its leading zeros.
         let ctr = Field::new(self.ctr);
@@ -115,24 +130,21 @@ impl PartialEq for EncodedHeader {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn field_length(code: u8) -> usize {
     if code & EXTENDED == 0 { 0 } else { usize::from(code & VALUE) + 1 }
 }
 
-/// Reads the field of `length` bytes at the front of `rest`, which is at least that long.
-#[inline]
-fn read_field(code: u8, length: usize, rest: &[u8]) -> Result<u64, HeaderError> {
-    if length == 0 {
-        return Ok(u64::from(code & VALUE));
+/// Reads the field at the front of `rest`, which is long enough for the longest one.
+#[inline(always)]
+fn read_field(code: u8, rest: &[u8]) -> Result<u64, HeaderError> {
+    if code & EXTENDED == 0 {
+        return Ok(u64::from(code));
     }
-    // One load and one shift where the frame goes on behind the header, as frames do.
-    let value = match rest.first_chunk::<FIELD>() {
-        Some(bytes) => u64::from_be_bytes(*bytes) >> (64 - 8 * length as u32),
-        None => rest.iter().take(length).fold(0, |value, &byte| (value << 8) | u64::from(byte)),
-    };
-    // A value that fits in the config byte belongs there; a longer one has no leading zero byte.
-    let minimal = value > u64::from(VALUE) && value >> (8 * (length as u32 - 1)) != 0;
+    let bytes = rest.first_chunk::<FIELD>().copied().unwrap_or_default();
+    let value = u64::from_be_bytes(bytes) >> (8 * (VALUE - (code & VALUE)));
+    // What fits in the config byte belongs there, and a longer value has no leading zero byte.
+    let minimal = bytes[0] != 0 && value > u64::from(VALUE);
     if minimal { Ok(value) } else { Err(HeaderError::NotMinimal) }
 }
 

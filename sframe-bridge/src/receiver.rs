@@ -239,21 +239,32 @@ impl Receiver {
         self.epochs.iter().flat_map(of_epoch).collect()
     }
 
-    #[inline]
+    // From here on everything is one function in each of its few callers: calls and results passed
+    // through memory cost more than what they do.
+    #[inline(always)]
     fn open_counted(
         &mut self,
         frame: &mut [u8],
         metadata: &[u8],
         now: Now,
     ) -> Result<Opened, ReceiveError> {
-        let result = self.check_lengths(frame, metadata).and_then(|peeked| {
-            let (head, sealed) = frame.split_at_mut_checked(peeked.length).unwrap_or_default();
-            self.unseal(peeked.header, head, sealed, metadata, now)
-        });
+        let result = self.open(frame, metadata, now);
         self.counted(result)
     }
 
-    #[inline]
+    #[inline(always)]
+    fn open(
+        &mut self,
+        frame: &mut [u8],
+        metadata: &[u8],
+        now: Now,
+    ) -> Result<Opened, ReceiveError> {
+        let Peeked { header, length } = self.check_lengths(frame, metadata)?;
+        let (head, sealed) = frame.split_at_mut_checked(length).unwrap_or_default();
+        self.unseal(header, head, sealed, metadata, now)
+    }
+
+    #[inline(always)]
     fn counted(&mut self, result: Result<Opened, ReceiveError>) -> Result<Opened, ReceiveError> {
         match result {
             Ok(opened) => {
@@ -264,14 +275,14 @@ impl Receiver {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn check_lengths(&self, frame: &[u8], metadata: &[u8]) -> Result<Peeked, ReceiveError> {
         check_length(self.rules.limits.frame_length, frame)?;
         check_lengths(frame, metadata, self.tag_length)
     }
 
     /// Opens `sealed`, which stood behind the header's bytes `head`.
-    #[inline]
+    #[inline(always)]
     fn unseal(
         &mut self,
         header: Header,
@@ -322,7 +333,7 @@ fn open_first(
 }
 
 /// Checks the lengths of a frame and its metadata, and reads the header.
-#[inline]
+#[inline(always)]
 pub(crate) fn check_lengths(
     frame: &[u8],
     metadata: &[u8],

@@ -163,6 +163,7 @@ impl Sender {
         self.protect_followed(buffer, plain, metadata)
     }
 
+    #[inline(always)]
     fn protect_followed(
         &mut self,
         buffer: &mut [u8],
@@ -283,7 +284,7 @@ impl Sender {
 
     /// Takes the next counter out of circulation, before any cipher runs: whatever happens then,
     /// it is never used again.
-    #[inline]
+    #[inline(always)]
     fn reserve(&mut self, metadata: &[u8]) -> Result<Header, SendError> {
         check_metadata(metadata)?;
         let active = self.active.as_mut().ok_or(SendError::NoKey)?;
@@ -300,7 +301,7 @@ impl Sender {
     }
 
     /// Seals under a reserved counter; `head` is the frame's encoded header.
-    #[inline]
+    #[inline(always)]
     fn seal(
         &mut self,
         ctr: u64,
@@ -349,7 +350,7 @@ pub(crate) fn append_sealed(
 }
 
 /// `head || metadata` (RFC 9605 section 4.4.3), in `room` unless the header stands alone.
-#[inline]
+#[inline(always)]
 pub(crate) fn join_aad<'a>(room: &'a mut Vec<u8>, head: &'a [u8], metadata: &[u8]) -> &'a [u8] {
     if metadata.is_empty() {
         return head;
