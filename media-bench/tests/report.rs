@@ -40,6 +40,18 @@ fn names_are_stable() {
     for suite in ["aes256gcm", "aes128ctr_hmac80", "aes256ctr_hmac32"] {
         assert!(document.times.contains_key(&times(suite)), "{suite}");
     }
+    for stream in ["suite1/audio", "suite2/video"] {
+        let place = format!("signatures/{stream}");
+        assert!(document.counts[&format!("{place}/kbit_per_s/ours_awslc")] > 1.0, "{place}");
+        for operation in ["sign_frame", "verify_frame"] {
+            let name = format!("{place}/{operation}/ours_rustcrypto");
+            assert!(document.times[&name].median > 0.0, "{name}");
+        }
+    }
+    for operation in ["protect_2_threads", "unprotect_2_threads_wall"] {
+        let name = format!("frame/aes128gcm/80/{operation}/ours");
+        assert!(document.times[&name].median > 0.0, "{name}");
+    }
     for who in ["ours_awslc", "mls_rs_awslc", "openmls"] {
         for count in ["snapshot_bytes", "commit_bytes", "welcome_bytes"] {
             let name = format!("mls/suite2/n10/{count}/{who}");
@@ -62,6 +74,8 @@ fn names_are_stable() {
     assert!(report::summary(&again).contains("mls/suite2/n10/commit_apply"));
     let page = report::html(&again).unwrap();
     assert!(page.contains("<svg") && page.ends_with("</html>"));
+    assert!(page.contains("suite 2 (P-256), 10 members, join by Welcome"));
+    assert!(page.contains("Signatures by the sender") && !page.contains("NaN"));
     assert!(!page.contains("http://") || !page.contains("src="), "the page fetches something");
 }
 

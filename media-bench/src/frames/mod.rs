@@ -1,4 +1,5 @@
-//! Subjects that protect and open frames: this project over each backend, bare ciphers, the `sframe` crate.
+//! Subjects that protect and open frames: this project over each backend, bare ciphers, the `sframe` crate. And what it costs
+//! to sign frames.
 //!
 //! All of them answer the same question, so that they can take turns: what does one frame cost on average, over so many of
 //! this size.
@@ -6,10 +7,12 @@
 mod ours;
 mod raw;
 mod sframe_peer;
+mod signatures;
 
 pub use ours::{Ours, Parallel, in_parallel, installed};
 pub use raw::{Raw, RawCipher};
 pub use sframe_peer::{Backend, SframePeer};
+pub use signatures::{STREAMS, SignatureCost, SignedStream, Stream};
 
 use anyhow::Result;
 use sframe_bridge::CipherSuite;

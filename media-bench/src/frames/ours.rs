@@ -1,6 +1,6 @@
 //! This project's frame protection.
 
-use std::{sync::Barrier, thread};
+use std::{num::NonZeroU32, sync::Barrier, thread};
 
 use anyhow::{Context, Result, anyhow};
 use sframe_bridge::{
@@ -13,9 +13,10 @@ use crate::measure::thread_cpu_time;
 
 /// Long enough after the epoch began that every counter of a run is plausible.
 const NOW: Now = Now::from_millis(1_000_000_000);
-/// The leaf that sends, and those that receive.
-const SENDER: u32 = 1;
-const RECEIVERS: [u32; 2] = [2, 3];
+/// The leaf that receives, and those that send: one for each share of a receiver split in two.
+const RECEIVER: u32 = 0;
+const SENDERS: [u32; 2] = [2, 3];
+const THREADS: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 /// The keys of the member at a leaf in a call of `members`, in epoch 1 since time 0.
 ///
@@ -27,16 +28,24 @@ pub fn installed(
     leaf: u32,
     members: u32,
 ) -> Result<CallKeys> {
-    let crypto = provider.suite(suite).context("the backend lacks the suite")?;
-    let mut keys = CallKeys::new(CallKeysConfig::new(crypto));
-    keys.install_epoch(epoch(suite, 1, leaf, members)?, Now::from_millis(0))?;
-    Ok(keys)
+    installed_in(1, provider, suite, leaf, members)
 }
 
-fn epoch(suite: CipherSuite, number: u64, leaf: u32, members: u32) -> Result<Epoch> {
+/// As [`installed`], in any epoch.
+pub(super) fn installed_in(
+    epoch: u64,
+    provider: &FrameProvider,
+    suite: CipherSuite,
+    leaf: u32,
+    members: u32,
+) -> Result<CallKeys> {
+    let crypto = provider.suite(suite).context("the backend lacks the suite")?;
     let key =
         BASE_KEY.get(..suite.key_length()).context("the base key is too short for the suite")?;
-    Ok(Epoch::new(number, BaseKey::new(key.to_vec()), leaf, (0..members).collect()))
+    let epoch = Epoch::new(epoch, BaseKey::new(key.to_vec()), leaf, (0..members).collect());
+    let mut keys = CallKeys::new(CallKeysConfig::new(crypto));
+    keys.install_epoch(epoch, Now::from_millis(0))?;
+    Ok(keys)
 }
 
 /// A sender and a receiver over one backend.
@@ -52,9 +61,9 @@ impl Ours {
     /// # Errors
     /// When the backend lacks the suite.
     pub fn new(provider: &'static FrameProvider, suite: CipherSuite) -> Result<Self> {
-        let mut sending = installed(provider, suite, SENDER, 4)?;
+        let mut sending = installed(provider, suite, SENDERS[0], 4)?;
         let sender = sending.sender(TrackId(0))?;
-        let receiver = installed(provider, suite, RECEIVERS[0], 4)?;
+        let receiver = installed(provider, suite, RECEIVER, 4)?;
         Ok(Self { provider, sender, receiver })
     }
 }
@@ -96,7 +105,7 @@ pub struct Parallel {
     pub wall: f64,
 }
 
-/// Senders of one member's keys, or receivers of several members, each on a thread of its own.
+/// Two senders of one member, or one member's receiver split in two, each on a thread of its own.
 ///
 /// # Errors
 /// When the backend lacks the suite.
@@ -107,18 +116,21 @@ pub fn in_parallel(
     frames: u32,
     protecting: bool,
 ) -> Result<Parallel> {
-    let mut sending = installed(provider, suite, SENDER, 4)?;
     let mut workers: Vec<Box<dyn FnMut() -> Result<()> + Send>> = Vec::new();
-    for (index, leaf) in (0..).zip(RECEIVERS) {
-        let mut sender = sending.sender(TrackId(index))?;
-        if protecting {
+    if protecting {
+        let mut sending = installed(provider, suite, SENDERS[0], 4)?;
+        for track in 0..THREADS.get() {
+            let mut sender = sending.sender(TrackId(track))?;
             let mut buffer = vec![7; HEADROOM + size + sender.tag_length()];
             workers.push(Box::new(move || {
                 let plain = HEADROOM..HEADROOM + size;
                 Ok(sender.protect_in_place(&mut buffer, plain, b"").map(drop)?)
             }));
-        } else {
-            let mut receiver = installed(provider, suite, leaf, 4)?;
+        }
+    } else {
+        let receivers = installed(provider, suite, RECEIVER, 4)?.split_receiver(THREADS)?;
+        for (mut receiver, leaf) in receivers.into_iter().zip(SENDERS) {
+            let mut sender = installed(provider, suite, leaf, 4)?.sender(TrackId(0))?;
             let plain = vec![7; size];
             let mut sealed = Vec::new();
             for _ in 0..frames {
@@ -129,7 +141,7 @@ pub fn in_parallel(
             let mut waiting = sealed.into_iter();
             workers.push(Box::new(move || {
                 let mut wire = waiting.next().context("no frame left")?;
-                Ok(receiver.receiver().unprotect_in_place(&mut wire, b"", NOW).map(drop)?)
+                Ok(receiver.unprotect_in_place(&mut wire, b"", NOW).map(drop)?)
             }));
         }
     }

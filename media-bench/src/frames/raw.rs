@@ -1,15 +1,16 @@
-//! Bare AES-GCM of three libraries: a cached key, in place, and nothing else.
+//! Bare AES-GCM of three libraries: a cached key, in place, and nothing else. The data stand where those of an SFrame frame
+//! stand, behind a header or room for it, because unaligned data cost more.
 
 use aes_gcm::{Aes128Gcm, Aes256Gcm, KeyInit as _, Tag, aead::AeadInOut};
 use anyhow::{Result, anyhow};
 use aws_lc_rs::aead as aws;
 use ring::aead as ring_aead;
-use sframe_bridge::CipherSuite;
+use sframe_bridge::{CipherSuite, HEADROOM};
 
 use super::{BASE_KEY, Subject, opened_in_batches, protected_warm};
 
-/// As long as the SFrame header that is authenticated with each frame: config byte, three bytes of KID, two of CTR.
-const AAD: [u8; 6] = [0xa9, 1, 0, 1, 1, 0];
+/// An SFrame header like that of the frames it is compared with: config byte, two bytes of KID, two of CTR.
+const AAD: [u8; 5] = [0x99, 2, 1, 1, 0];
 const TAG_LENGTH: usize = 16;
 
 /// A library's AES-GCM.
@@ -129,8 +130,9 @@ impl Subject for Raw {
     }
 
     fn protect(&mut self, size: usize, frames: u32) -> Result<f64> {
-        let mut data = vec![7; size];
-        protected_warm(frames, || self.seal(&mut data).map(drop))
+        let mut buffer = vec![7; HEADROOM + size];
+        let data = buffer.get_mut(HEADROOM..).unwrap_or_default();
+        protected_warm(frames, || self.seal(data).map(drop))
     }
 
     fn unprotect(&mut self, size: usize, frames: u32) -> Result<f64> {
@@ -139,10 +141,11 @@ impl Subject for Raw {
         // Sealing needs the key that opening borrows, so every frame is there before.
         let batch = (super::BATCH / size.max(1)).clamp(1, super::MOST);
         for _ in 0..batch {
-            let mut data = vec![7; size];
-            let tag = self.seal(&mut data)?;
-            data.extend_from_slice(&tag);
-            sealed.push(data);
+            let mut wire = AAD.to_vec();
+            wire.resize(AAD.len() + size, 7);
+            let tag = self.seal(wire.get_mut(AAD.len()..).unwrap_or_default())?;
+            wire.extend_from_slice(&tag);
+            sealed.push(wire);
         }
         let mut next = 0;
         opened_in_batches(
@@ -151,10 +154,13 @@ impl Subject for Raw {
             || {
                 let index = next % batch;
                 next += 1;
-                let data = sealed.get(index).cloned().unwrap_or_default();
-                Ok((nonce(first + index as u64), data))
+                let wire = sealed.get(index).cloned().unwrap_or_default();
+                Ok((nonce(first + index as u64), wire))
             },
-            |(nonce, data)| Self::open(&self.cipher, *nonce, data),
+            |(nonce, wire)| {
+                let sealed = wire.get_mut(AAD.len()..).unwrap_or_default();
+                Self::open(&self.cipher, *nonce, sealed)
+            },
         )
     }
 }

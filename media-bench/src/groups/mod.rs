@@ -16,6 +16,8 @@ pub use full_tree::FullTree;
 pub use member::{Committed, Implementation, Member, Outsider, Saved};
 pub use pair::Pair;
 
+pub(crate) use ours::plain_client;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mls::UnixTime;

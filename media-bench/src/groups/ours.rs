@@ -33,7 +33,7 @@ pub(super) fn client(
 }
 
 /// A client whose handshake messages are PublicMessage, as in a call.
-pub(super) fn plain_client(
+pub(crate) fn plain_client(
     provider: &'static CryptoProvider,
     suite: CipherSuite,
     name: &str,

@@ -6,11 +6,13 @@ mod document;
 mod frames;
 mod groups;
 mod html;
+mod names;
 mod plots;
 mod progress;
 mod rekey;
 mod rotation;
 mod run;
+mod signatures;
 mod summary;
 
 pub use about::About;

@@ -3,9 +3,11 @@
 use anyhow::{Result, anyhow};
 use plotters::{coord::Shift, prelude::*};
 
-use super::Document;
+use super::{Document, names};
 
-const SIZE: (u32, u32) = (760, 420);
+const SIZE: (u32, u32) = (960, 420);
+/// Where the legend begins, to the right of the axes.
+const LEGEND: u32 = 730;
 const COLORS: [RGBColor; 8] = [
     RGBColor(0xd6, 0x27, 0x28),
     RGBColor(0x1f, 0x77, 0xb4),
@@ -17,6 +19,15 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(0x7f, 0x7f, 0x7f),
 ];
 
+/// A part of the page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Frames,
+    Groups,
+    Rekey,
+    Rotation,
+}
+
 /// A line of a plot.
 pub(super) struct Line {
     pub(super) name: String,
@@ -25,6 +36,8 @@ pub(super) struct Line {
 
 /// A plot and what stands above it.
 pub(super) struct Plot {
+    /// The part of the page where it stands.
+    pub(super) part: Part,
     pub(super) title: String,
     pub(super) x: &'static str,
     pub(super) y: &'static str,
@@ -38,23 +51,22 @@ pub(super) fn plots(document: &Document) -> Vec<Plot> {
     let mut plots = Vec::new();
     for operation in ["protect", "unprotect"] {
         plots.push(Plot {
-            title: format!("{operation}, AES-128-GCM, one thread"),
+            part: Part::Frames,
+            title: format!("{}, AES-128-GCM, one thread", names::what(operation)),
             x: "bytes in a frame",
-            y: "GB/s",
+            y: "GB/s (higher is faster)",
             lines: by_number(document, "frame/aes128gcm/", operation, |size, ns| size / ns),
             linear: false,
         });
     }
     for suite in [2, 1] {
-        for (operation, title) in [
-            ("commit_apply", "create and apply a commit"),
-            ("receive_merge", "receive and merge a commit"),
-            ("join", "join by Welcome"),
-        ] {
+        for operation in ["commit_apply", "receive_merge", "join"] {
+            let what = names::what(&format!("suite{suite}/{operation}"));
             plots.push(Plot {
-                title: format!("{title}, suite {suite}, full tree"),
+                part: Part::Groups,
+                title: what,
                 x: "members",
-                y: "ms of CPU time",
+                y: "ms of CPU time (lower is faster)",
                 lines: by_number(document, &format!("mls/suite{suite}/n"), operation, |_, ns| {
                     ns / 1e6
                 }),
@@ -65,15 +77,17 @@ pub(super) fn plots(document: &Document) -> Vec<Plot> {
     for (event, what) in
         [("rekey", "new keys for everybody"), ("message", "a message to everybody")]
     {
-        for (y, value) in [
+        for (kind, y, value) in [
             (
+                "CPU time",
                 "ms of CPU time, everybody's",
                 &(|row: &crate::rekey::Row| row.cpu_ns / 1e6) as &dyn Fn(&crate::rekey::Row) -> f64,
             ),
-            ("bytes sent", &|row| row.bytes_sent),
+            ("bytes on the wire", "bytes sent", &|row| row.bytes_sent),
         ] {
             plots.push(Plot {
-                title: what.to_owned(),
+                part: Part::Rekey,
+                title: format!("{what}: {kind}"),
                 x: "members",
                 y,
                 lines: rekeying(document, event, value),
@@ -82,8 +96,9 @@ pub(super) fn plots(document: &Document) -> Vec<Plot> {
         }
     }
     plots.push(Plot {
+        part: Part::Rotation,
         title: "from a commit to the switch of the send keys".to_owned(),
-        x: "ms",
+        x: "ms after the commit",
         y: "share of all switches",
         lines: latencies(document),
         linear: true,
@@ -119,6 +134,9 @@ fn by_number(
     }
     // Ours first, so that they have the first colours.
     lines.sort_by_key(|line| !line.name.starts_with("ours"));
+    for line in &mut lines {
+        line.name = names::who(&line.name);
+    }
     lines
 }
 
@@ -130,7 +148,7 @@ fn rekeying(
     let line = |scheme: &str| {
         let rows = document.rekey.iter().filter(|row| row.scheme == scheme && row.event == event);
         let points = rows.map(|row| (f64::from(row.members), value(row))).collect();
-        Line { name: scheme.to_owned(), points }
+        Line { name: names::who(scheme), points }
     };
     let lines = ["mls", "sender_keys", "pairwise"].map(line);
     lines.into_iter().filter(|line| !line.points.is_empty()).collect()
@@ -138,14 +156,16 @@ fn rekeying(
 
 fn latencies(document: &Document) -> Vec<Line> {
     let line = |(name, distribution): (&String, &crate::rotation::Distribution)| Line {
-        name: name.trim_start_matches("rotation/").to_owned(),
+        name: names::what(name),
         points: (0_u8..=100)
             .map(|percent| {
                 (distribution.percentile(usize::from(percent)), f64::from(percent) / 100.0)
             })
             .collect(),
     };
-    document.latency.iter().map(line).collect()
+    let mut sorted: Vec<_> = document.latency.iter().collect();
+    sorted.sort_by_key(|(name, _)| names::order(name));
+    sorted.into_iter().map(line).collect()
 }
 
 impl Plot {
@@ -167,12 +187,13 @@ impl Plot {
             let bounds = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
                 (low.min(value), high.max(value))
             });
-            if self.linear { (0.0, bounds.1) } else { (bounds.0 * 0.8, bounds.1 * 1.25) }
+            if self.linear { (0.0, bounds.1) } else { decades(bounds.0 * 0.8, bounds.1 * 1.25) }
         };
         let (x, y) = (range(&mut points().map(|it| it.0)), range(&mut points().map(|it| it.1)));
         let failed = |error: DrawingAreaErrorKind<std::io::Error>| error.to_string();
         area.fill(&WHITE).map_err(failed)?;
-        let mut builder = ChartBuilder::on(area);
+        let (chart, legend) = area.split_horizontally(LEGEND);
+        let mut builder = ChartBuilder::on(&chart);
         builder.margin(12).x_label_area_size(42).y_label_area_size(64);
         builder.caption(&self.title, ("sans-serif", 18));
         macro_rules! finish {
@@ -182,40 +203,49 @@ impl Plot {
                     .configure_mesh()
                     .x_desc(self.x)
                     .y_desc(self.y)
+                    // Few enough that a logarithmic axis has one for each power of ten.
+                    .x_labels(8)
+                    .y_labels(8)
+                    .axis_desc_style(("sans-serif", 14))
+                    .label_style(("sans-serif", 13))
                     .x_label_formatter(&|value| label(*value))
                     .y_label_formatter(&|value| label(*value))
                     .draw()
                     .map_err(failed)?;
                 for (line, color) in self.lines.iter().zip(COLORS.iter().cycle()) {
-                    let drawn = chart
-                        .draw_series(LineSeries::new(
-                            line.points.iter().copied(),
-                            color.stroke_width(2),
-                        ))
+                    let points = line.points.iter().copied();
+                    chart
+                        .draw_series(LineSeries::new(points, color.stroke_width(2)))
                         .map_err(failed)?;
-                    drawn.label(&line.name).legend(move |(x, y)| {
-                        PathElement::new([(x, y), (x + 16, y)], color.stroke_width(2))
-                    });
                     if !self.linear {
                         let dots = line.points.iter().map(|it| Circle::new(*it, 3, color.filled()));
                         chart.draw_series(dots).map_err(failed)?;
                     }
                 }
-                let mut labels = chart.configure_series_labels();
-                labels.background_style(WHITE.mix(0.85)).border_style(BLACK.mix(0.3));
-                labels.position(match self.linear {
-                    true => SeriesLabelPosition::LowerRight,
-                    false => SeriesLabelPosition::UpperLeft,
-                });
-                labels.draw().map_err(failed)
             }};
         }
-        if self.linear {
-            finish!(builder.build_cartesian_2d(x.0..x.1, y.0..y.1))
-        } else {
-            finish!(builder.build_cartesian_2d((x.0..x.1).log_scale(), (y.0..y.1).log_scale()))
+        let entries = self.lines.iter().zip(COLORS.iter().cycle());
+        for ((line, color), y) in entries.zip((60..).step_by(22)) {
+            let stroke = PathElement::new([(4, y), (26, y)], color.stroke_width(3));
+            legend.draw(&stroke).map_err(failed)?;
+            let name = Text::new(line.name.clone(), (34, y - 6), ("sans-serif", 13));
+            legend.draw(&name).map_err(failed)?;
         }
+        if self.linear {
+            finish!(builder.build_cartesian_2d(x.0..x.1, y.0..y.1));
+        } else {
+            finish!(builder.build_cartesian_2d((x.0..x.1).log_scale(), (y.0..y.1).log_scale()));
+        }
+        Ok(())
     }
+}
+
+/// A range in which at least two powers of ten lie, so that a logarithmic axis can be read.
+fn decades(low: f64, high: f64) -> (f64, f64) {
+    if low.log10().ceil() < high.log10().floor() {
+        return (low, high);
+    }
+    (10_f64.powf(low.log10().floor()), 10_f64.powf(high.log10().ceil()))
 }
 
 /// A number with as few digits as tell it apart on an axis.
@@ -223,7 +253,7 @@ fn label(value: f64) -> String {
     match value.abs() {
         size if size >= 1e9 => format!("{}G", value / 1e9),
         size if size >= 1e6 => format!("{}M", value / 1e6),
-        size if size >= 1e4 => format!("{}k", value / 1e3),
+        size if size >= 1e3 => format!("{}k", value / 1e3),
         size if size >= 1.0 => format!("{}", (value * 10.0).round() / 10.0),
         _ => format!("{}", (value * 1e4).round() / 1e4),
     }

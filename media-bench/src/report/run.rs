@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::{About, Document, Progress, frames, groups, rekey, rotation};
+use super::{About, Document, Progress, frames, groups, rekey, rotation, signatures};
 
 /// A part of the report that can be made alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Section {
     /// Groups: commit, receive, join, export, snapshots, memory.
     Mls,
-    /// Frames: protect and unprotect.
+    /// Frames: protect and unprotect, sign and verify.
     Frames,
     /// New keys for everybody, in three ways.
     Rekey,
@@ -57,6 +57,7 @@ pub fn run(extent: Extent, only: &[Section], visible: bool) -> Result<Document> 
     }
     if wanted(Section::Frames) {
         steps.extend(frames::steps(extent));
+        steps.extend(signatures::steps(extent));
     }
     if wanted(Section::Rekey) {
         steps.extend(rekey::steps(extent));

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
-use super::Document;
+use super::{Document, names};
 
 /// The peers that the terminal has room for. The page has all.
 const SHOWN: [&str; 5] = [
@@ -31,6 +31,7 @@ pub fn summary(document: &Document) -> String {
         .filter(|(_, peer)| peers.contains(peer))
         .map(|(place, _)| place)
         .collect();
+    places.sort_by_key(|place| names::order(place));
     places.dedup();
     for place in places {
         let figures = peers.iter().map(|peer| {
