@@ -1,9 +1,9 @@
 //! The media keys of one participation, its tracks, and who sits where.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use call_session::CallMember;
-use serde_json::{Value, json};
+use serde::Serialize;
 use sframe_bridge::codec::Codec;
 use sframe_bridge::verification::{Verification, VerifiedPeers};
 use sframe_bridge::{
@@ -11,12 +11,20 @@ use sframe_bridge::{
 };
 use sfu_protocol::Identity;
 
-use crate::tracks::{Incoming, Outgoing};
+use crate::events::to_json;
+use crate::tracks::{Incoming, Outgoing, Received, Sent};
 
 /// Rosters are kept for as many epochs as keys can be: KIDs name an epoch by 8 bits.
 const KEPT_ROSTERS: usize = 256;
 
+/// Who sat where in an epoch.
+pub(crate) struct Roster {
+    pub(crate) epoch: u64,
+    pub(crate) members: Vec<CallMember>,
+}
+
 /// A member, for those who look at the call.
+#[derive(Serialize)]
 pub(crate) struct Member {
     pub(crate) leaf: u32,
     pub(crate) identity: Identity,
@@ -26,10 +34,11 @@ pub(crate) struct Member {
 pub(crate) struct MediaKeys {
     own: Identity,
     keys: Option<CallKeys>,
-    rosters: BTreeMap<u64, Vec<CallMember>>,
+    /// The oldest first.
+    rosters: VecDeque<Roster>,
     verified: VerifiedPeers,
-    outgoing: BTreeMap<u32, Outgoing>,
-    incoming: BTreeMap<String, Incoming>,
+    outgoing: Vec<Outgoing>,
+    incoming: Vec<Incoming>,
     waits: bool,
 }
 
@@ -38,10 +47,10 @@ impl MediaKeys {
         Self {
             own: Identity::new(own),
             keys: None,
-            rosters: BTreeMap::new(),
+            rosters: VecDeque::new(),
             verified: VerifiedPeers::new(),
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
             waits: false,
         }
     }
@@ -56,7 +65,7 @@ impl MediaKeys {
 
     /// The membership is over: nothing can be sent or opened.
     pub(crate) fn end(&mut self) {
-        for track in self.outgoing.values_mut() {
+        for track in &mut self.outgoing {
             track.lose_sender();
         }
         if let Some(mut keys) = self.keys.take() {
@@ -83,15 +92,15 @@ impl MediaKeys {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Now> {
-        let waiting = self.incoming.values().filter_map(Incoming::next_deadline);
+        let waiting = self.incoming.iter().filter_map(Incoming::next_deadline);
         waiting.chain(self.keys.as_ref().and_then(CallKeys::next_deadline)).min()
     }
 
     /// Notes who sits where in an epoch.
-    pub(crate) fn roster(&mut self, epoch: u64, roster: Vec<CallMember>) {
-        self.rosters.insert(epoch, roster);
-        while self.rosters.len() > KEPT_ROSTERS {
-            self.rosters.pop_first();
+    pub(crate) fn roster(&mut self, epoch: u64, members: Vec<CallMember>) {
+        self.rosters.push_back(Roster { epoch, members });
+        if self.rosters.len() > KEPT_ROSTERS {
+            self.rosters.pop_front();
         }
     }
 
@@ -111,13 +120,14 @@ impl MediaKeys {
                 }
             },
         };
-        self.rosters.get(&epoch).into_iter().flatten().map(member).collect()
+        let roster = self.rosters.iter().rfind(|roster| roster.epoch == epoch);
+        roster.map(|roster| roster.members.iter().map(member).collect()).unwrap_or_default()
     }
 
     /// Records that the codes matched with this member.
     pub(crate) fn verify(&mut self, identity: &Identity) -> bool {
-        let newest = self.rosters.values().next_back();
-        let member = newest.and_then(|roster| roster.iter().find(|m| m.identity == *identity));
+        let newest = self.rosters.back().map(|roster| &roster.members);
+        let member = newest.and_then(|members| members.iter().find(|m| m.identity == *identity));
         if let Some(member) = member {
             self.verified.insert(identity.as_str().as_bytes(), &member.signature_key);
         }
@@ -125,31 +135,34 @@ impl MediaKeys {
     }
 
     pub(crate) fn send_track(&mut self, track: u32, codec: Codec) {
-        self.outgoing.insert(track, Outgoing::new(codec));
+        self.stop_track(track);
+        self.outgoing.push(Outgoing::new(track, codec));
     }
 
-    pub(crate) fn stop_track(&mut self, track: u32) {
-        self.outgoing.remove(&track);
+    pub(crate) fn stop_track(&mut self, id: u32) {
+        self.outgoing.retain(|track| track.id() != id);
     }
 
     pub(crate) fn protect(&mut self, id: u32, frame: &[u8], keyframe: bool) -> Option<Vec<u8>> {
-        let track = self.outgoing.get_mut(&id)?;
+        let track = self.outgoing.iter_mut().find(|track| track.id() == id)?;
         if let Some(keys) = &mut self.keys {
             track.want_sender(|| keys.sender(TrackId(id)).ok());
         }
         track.protect(frame, keyframe)
     }
 
-    pub(crate) fn keyframe_wanted(&mut self, track: u32) -> bool {
-        self.outgoing.get_mut(&track).is_some_and(Outgoing::keyframe_wanted)
+    pub(crate) fn keyframe_wanted(&mut self, id: u32) -> bool {
+        let track = self.outgoing.iter_mut().find(|track| track.id() == id);
+        track.is_some_and(Outgoing::keyframe_wanted)
     }
 
     pub(crate) fn receive_track(&mut self, mid: &str, participant: Identity, codec: Codec) {
-        self.incoming.insert(mid.to_owned(), Incoming::new(participant, codec));
+        self.end_track(mid);
+        self.incoming.push(Incoming::new(mid, participant, codec));
     }
 
     pub(crate) fn end_track(&mut self, mid: &str) {
-        self.incoming.remove(mid);
+        self.incoming.retain(|track| track.mid() != mid);
     }
 
     pub(crate) fn open(
@@ -159,7 +172,8 @@ impl MediaKeys {
         sealed: &[u8],
         now: Now,
     ) -> Option<Vec<u8>> {
-        let track = self.incoming.get_mut(mid)?;
+        self.waits = false;
+        let track = self.incoming.iter_mut().find(|track| track.mid() == mid)?;
         let plain = track.open(self.keys.as_mut(), &self.rosters, frame, sealed, now);
         self.waits = track.waits();
         plain
@@ -170,14 +184,19 @@ impl MediaKeys {
     }
 
     pub(crate) fn late(&mut self, mid: &str, now: Now) -> Option<(u32, Option<Vec<u8>>)> {
-        self.incoming.get_mut(mid)?.late(self.keys.as_mut(), &self.rosters, now)
+        let track = self.incoming.iter_mut().find(|track| track.mid() == mid)?;
+        track.late(self.keys.as_mut(), &self.rosters, now)
     }
 
     pub(crate) fn statistics(&self) -> String {
-        let outgoing: Vec<Value> =
-            self.outgoing.iter().map(|(id, track)| track.statistics(*id)).collect();
-        let incoming: Vec<Value> =
-            self.incoming.iter().map(|(mid, track)| track.statistics(mid)).collect();
-        json!({ "sent": outgoing, "received": incoming }).to_string()
+        #[derive(Serialize)]
+        struct Statistics<'a> {
+            sent: Vec<Sent>,
+            received: Vec<Received<'a>>,
+        }
+        to_json(&Statistics {
+            sent: self.outgoing.iter().map(Outgoing::statistics).collect(),
+            received: self.incoming.iter().map(Incoming::statistics).collect(),
+        })
     }
 }

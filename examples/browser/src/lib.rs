@@ -16,6 +16,7 @@ use sfu_protocol::{Identity, ServerBody, ServerMessage};
 use std::collections::VecDeque;
 use wasm_bindgen::prelude::*;
 
+use events::Told;
 use keys::MediaKeys;
 
 /// What became of a frame that had waited for its key.
@@ -189,7 +190,7 @@ impl Call {
             for event in self.keys.drive(instant(now)) {
                 match event {
                     sframe_bridge::Event::SwitchSend { epoch, .. } => {
-                        self.events.push_back(events::sending(epoch));
+                        self.events.push_back(Told::Sending { epoch }.to_json());
                     }
                     sframe_bridge::Event::CounterLow { .. } => {
                         self.session.want_new_epoch(instant(now));
@@ -208,7 +209,7 @@ impl Call {
 
     fn carry_out(&mut self, output: Output, now: Now) {
         match output {
-            Output::Send(message) => self.events.push_back(events::send(&message)),
+            Output::Send(message) => self.events.push_back(Told::send(&message).to_json()),
             Output::Begin(parameters) => {
                 if !self.keys.begin(&parameters) {
                     self.session.install_failed(EpochError::Closed);
@@ -225,15 +226,18 @@ impl Call {
                 self.keys.roster(epoch, roster);
                 self.tell_epoch(epoch, &added, &removed);
             }
-            Output::Event(event) => self.events.extend(events::session(&event)),
+            Output::Event(event) => {
+                self.events.extend(events::session(&event).map(|told| told.to_json()))
+            }
         }
     }
 
     fn tell_epoch(&mut self, epoch: u64, added: &[Identity], removed: &[Identity]) {
         // While several epochs are caught up with, only the last one has a code.
         let code = self.session.verification_code().filter(|_| self.session.epoch() == Some(epoch));
-        let roster = self.keys.members(epoch);
-        self.events.push_back(events::epoch(epoch, &roster, added, removed, code.as_ref()));
+        let roster = &self.keys.members(epoch)[..];
+        let told = Told::Epoch { epoch, roster, added, removed, code: code.map(Into::into) };
+        self.events.push_back(told.to_json());
     }
 }
 

@@ -1,16 +1,18 @@
 //! Encoded frames of one track, on their way out or in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use call_session::CallMember;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
 use sframe_bridge::codec::Codec;
 use sframe_bridge::{
     CallKeys, Now, ReceiveError, Sender, SenderInfo, WaitBuffer, WaitLimits, Waiting,
 };
 use sfu_protocol::Identity;
 
-type Rosters = BTreeMap<u64, Vec<CallMember>>;
+use crate::keys::Roster;
+
+type Rosters = VecDeque<Roster>;
 
 /// The codec of this name.
 pub(crate) fn codec(name: &str) -> Option<Codec> {
@@ -24,6 +26,7 @@ pub(crate) fn codec(name: &str) -> Option<Codec> {
 
 /// A track that is sent.
 pub(crate) struct Outgoing {
+    id: u32,
     codec: Codec,
     sender: Option<Sender>,
     /// The encoder made a frame that was not sent: what follows builds on it, up to the next keyframe.
@@ -34,8 +37,20 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(crate) fn new(codec: Codec) -> Self {
-        Self { codec, sender: None, broken: false, keyframe_wanted: false, sent: 0, withheld: 0 }
+    pub(crate) fn new(id: u32, codec: Codec) -> Self {
+        Self {
+            id,
+            codec,
+            sender: None,
+            broken: false,
+            keyframe_wanted: false,
+            sent: 0,
+            withheld: 0,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
     pub(crate) fn want_sender(&mut self, make: impl FnOnce() -> Option<Sender>) {
@@ -82,14 +97,49 @@ impl Outgoing {
         std::mem::take(&mut self.keyframe_wanted)
     }
 
-    pub(crate) fn statistics(&self, id: u32) -> Value {
-        let epoch = self.sender.as_ref().and_then(Sender::epoch);
-        json!({ "track": id, "epoch": epoch, "sent": self.sent, "withheld": self.withheld })
+    pub(crate) fn statistics(&self) -> Sent {
+        Sent {
+            track: self.id,
+            epoch: self.sender.as_ref().and_then(Sender::epoch),
+            sent: self.sent,
+            withheld: self.withheld,
+        }
     }
+}
+
+/// What a track that is sent has seen.
+#[derive(Serialize)]
+pub(crate) struct Sent {
+    track: u32,
+    epoch: Option<u64>,
+    sent: u64,
+    withheld: u64,
+}
+
+/// What a track that is received has seen.
+#[derive(Serialize)]
+pub(crate) struct Received<'a> {
+    mid: &'a str,
+    participant: &'a Identity,
+    epoch: Option<u64>,
+    opened: u64,
+    waited: u64,
+    waiting: usize,
+    #[serde(serialize_with = "as_map")]
+    refused: &'a [(&'static str, u64)],
+}
+
+fn as_map<S: Serializer>(counts: &[(&'static str, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(counts.len()))?;
+    for (reason, count) in counts {
+        map.serialize_entry(reason, count)?;
+    }
+    map.end()
 }
 
 /// A track that is received.
 pub(crate) struct Incoming {
+    mid: String,
     /// Whose it is, as the server says.
     participant: Identity,
     codec: Codec,
@@ -100,7 +150,7 @@ pub(crate) struct Incoming {
     epoch: Option<u64>,
     opened: u64,
     waited: u64,
-    refused: BTreeMap<&'static str, u64>,
+    refused: Vec<(&'static str, u64)>,
 }
 
 enum Outcome {
@@ -110,8 +160,9 @@ enum Outcome {
 }
 
 impl Incoming {
-    pub(crate) fn new(participant: Identity, codec: Codec) -> Self {
+    pub(crate) fn new(mid: &str, participant: Identity, codec: Codec) -> Self {
         Self {
+            mid: mid.to_owned(),
             participant,
             codec,
             waiting: WaitBuffer::new(WaitLimits::default()),
@@ -120,8 +171,12 @@ impl Incoming {
             epoch: None,
             opened: 0,
             waited: 0,
-            refused: BTreeMap::new(),
+            refused: Vec::new(),
         }
+    }
+
+    pub(crate) fn mid(&self) -> &str {
+        &self.mid
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Now> {
@@ -219,26 +274,31 @@ impl Incoming {
 
     /// Whether the sender is the one whose track this is.
     fn rightful(&self, sender: SenderInfo, rosters: &Rosters) -> bool {
-        rosters
-            .get(&sender.epoch)
-            .into_iter()
-            .flatten()
-            .any(|member| member.leaf == sender.leaf && member.identity == self.participant)
+        let roster = rosters.iter().rfind(|roster| roster.epoch == sender.epoch);
+        roster.is_some_and(|roster| {
+            roster
+                .members
+                .iter()
+                .any(|member| member.leaf == sender.leaf && member.identity == self.participant)
+        })
     }
 
     fn refuse(&mut self, reason: &'static str) {
-        *self.refused.entry(reason).or_default() += 1;
+        match self.refused.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => self.refused.push((reason, 1)),
+        }
     }
 
-    pub(crate) fn statistics(&self, mid: &str) -> Value {
-        json!({
-            "mid": mid,
-            "participant": self.participant.as_str(),
-            "epoch": self.epoch,
-            "opened": self.opened,
-            "waited": self.waited,
-            "waiting": self.waiting.len(),
-            "refused": self.refused,
-        })
+    pub(crate) fn statistics(&self) -> Received<'_> {
+        Received {
+            mid: &self.mid,
+            participant: &self.participant,
+            epoch: self.epoch,
+            opened: self.opened,
+            waited: self.waited,
+            waiting: self.waiting.len(),
+            refused: &self.refused,
+        }
     }
 }

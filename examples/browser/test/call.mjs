@@ -112,7 +112,10 @@ class Person {
   }
 
   async member() {
-    await until(() => this.page.evaluate(() => window.epoch?.code), `${this.name} is a member`)
+    await until(() => this.page.evaluate(() => window.epoch?.code), `${this.name} is a member`).catch(async (error) => {
+      const words = await this.page.locator("#status, .trouble").allTextContents()
+      throw new Error(`${error.message}; the page says: ${words.join(" ")}; errors: ${this.errors.join("; ")}`)
+    })
   }
 
   epoch() {
@@ -226,6 +229,8 @@ async function run() {
       "--use-fake-device-for-media-stream",
       "--use-fake-ui-for-media-stream",
       "--autoplay-policy=no-user-gesture-required",
+      // A script that the test has altered has no address, and so may not speak to this machine otherwise.
+      "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets",
       // All pages are in the foreground, as they would be on different machines.
       "--disable-backgrounding-occluded-windows",
       "--disable-renderer-backgrounding",

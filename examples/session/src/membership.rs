@@ -1,7 +1,5 @@
 //! A member's group: its epochs, and the commits of its own.
 
-use std::collections::BTreeSet;
-
 use mls::{Changes, Group, GroupInfoOptions, LeafIndex, PendingCommit};
 use sframe_bridge::committer::{
     ChangeKind, CommitAlarm, Committer, Decision, Member, PendingChange, View,
@@ -29,7 +27,7 @@ pub(super) struct Submission {
 pub(super) struct Membership {
     pub(super) group: Group,
     /// Leaves whose logged Remove proposal this epoch's commit takes by reference.
-    referenced: BTreeSet<u32>,
+    referenced: Vec<u32>,
     began: Now,
     only_added: bool,
     own_commits: Vec<PendingCommit>,
@@ -42,7 +40,7 @@ impl Membership {
     pub(super) fn new(group: Group, now: Now) -> Self {
         Self {
             group,
-            referenced: BTreeSet::new(),
+            referenced: Vec::new(),
             began: now,
             only_added: false,
             own_commits: Vec::new(),
@@ -110,7 +108,7 @@ impl Membership {
 
     /// A Remove proposal was logged in this epoch.
     pub(super) fn referenced(&mut self, leaf: u32) {
-        self.referenced.insert(leaf);
+        self.referenced.push(leaf);
     }
 
     /// Asks for a new epoch, because a counter runs low.
@@ -171,8 +169,10 @@ impl Membership {
             builder = builder.add(key_package.clone());
             adds = true;
         }
-        for leaf in notices.removes().difference(&self.referenced) {
-            builder = builder.remove(LeafIndex(*leaf));
+        for leaf in notices.removes() {
+            if !self.referenced.contains(&leaf) {
+                builder = builder.remove(LeafIndex(leaf));
+            }
         }
         if let Some(invite) = invite.filter(|_| adds) {
             builder = builder.psk(invite.source());
@@ -216,7 +216,7 @@ impl Membership {
     }
 
     /// The signature keys of all members.
-    pub(super) fn signature_keys(&self) -> BTreeSet<Vec<u8>> {
+    pub(super) fn signature_keys(&self) -> Vec<Vec<u8>> {
         self.group.roster().map(|member| member.signature_key.as_bytes().to_vec()).collect()
     }
 

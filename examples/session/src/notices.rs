@@ -88,12 +88,15 @@ impl Notices {
     }
 
     /// The leaves that wait to be removed, each once.
-    pub(super) fn removes(&self) -> BTreeSet<u32> {
+    pub(super) fn removes(&self) -> Vec<u32> {
         let leaf = |waiting: &Waiting| match waiting.kind {
             WaitingKind::Remove { leaf } => Some(leaf),
             _ => None,
         };
-        self.waiting.values().filter_map(leaf).collect()
+        let mut leaves: Vec<_> = self.waiting.values().filter_map(leaf).collect();
+        leaves.sort_unstable();
+        leaves.dedup();
+        leaves
     }
 
     /// All pending changes for the committer.
@@ -113,10 +116,11 @@ impl Notices {
 
     /// The group is in `epoch`, where these keys sign; its commit removed these leaves. What the
     /// commit carried out no longer waits: the server says so too, but a moment later.
-    pub(super) fn advanced(&mut self, epoch: u64, keys: &BTreeSet<Vec<u8>>, removed: &[u32]) {
+    pub(super) fn advanced(&mut self, epoch: u64, keys: &[Vec<u8>], removed: &[u32]) {
         self.waiting.retain(|_, waiting| match &waiting.kind {
             WaitingKind::Add(key_package) => {
-                !keys.contains(key_package.leaf_node.signature_key.as_bytes())
+                let key = key_package.leaf_node.signature_key.as_bytes();
+                keys.iter().all(|of_member| of_member != key)
             }
             WaitingKind::Remove { leaf } => !removed.contains(leaf),
             WaitingKind::Proposal => false,
@@ -221,10 +225,10 @@ mod tests {
             };
             notices.add_change(&change, None, Now::from_millis(100));
         }
-        assert_eq!(notices.removes(), BTreeSet::from([4, 5]));
+        assert_eq!(notices.removes(), [4, 5]);
         assert_eq!(notices.changes()[0].since, Now::from_millis(90));
-        notices.advanced(1, &BTreeSet::new(), &[4]);
-        assert_eq!(notices.removes(), BTreeSet::from([5]));
+        notices.advanced(1, &[], &[4]);
+        assert_eq!(notices.removes(), [5]);
         notices.resolve(ChangeId(3));
         assert!(notices.changes().is_empty());
     }

@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use call_session::{Invite, SessionConfig, Status};
 use clap::Parser;
 use examples::client::peer::TrackSpec;
-use examples::client::{Client, ClientConfig, Packetization, Publication};
+use examples::client::{Client, ClientConfig, MediaOptions, Packetization, Publication};
 use examples::media::{CLIP_AUDIO, CLIP_VIDEO, Clip, ivf, opus};
 use examples::view::{View, claims_of};
 use sfu_sim::protocol::{Identity, MediaKind};
@@ -100,7 +100,10 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         observer: Arc::clone(&view) as _,
         origin: Instant::now(),
     };
-    let (client, driver) = Client::with_packetization(config, packetization)?;
+    let (client, driver) = {
+        let options = MediaOptions { packetization, ..MediaOptions::default() };
+        Client::with_media(config, options)?
+    };
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ending = runtime.block_on(async move {

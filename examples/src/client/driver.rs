@@ -17,7 +17,7 @@ use tokio::time::sleep_until;
 use super::keys::MediaKeys;
 use super::media::{Media, Publication};
 use super::observer::Observer;
-use super::packets::Packetization;
+use super::packets::MediaOptions;
 use super::peer::PeerError;
 use super::report::{self, Reporting};
 use super::signalling::{Signalling, SignallingError};
@@ -103,18 +103,18 @@ impl Client {
     pub fn new(
         config: ClientConfig,
     ) -> Result<(Self, impl Future<Output = Result<Ending, ClientError>> + Send), ClientError> {
-        Self::with_packetization(config, Packetization::default())
+        Self::with_media(config, MediaOptions::default())
     }
 
-    /// The same for a client whose tracks are packetized in this way. Where browsers take part it has to be
-    /// [`Packetization::Codec`]. What comes in is understood in either form.
+    /// The same with media by these options. Where browsers take part, the packetization has to be
+    /// [`Packetization::Codec`](super::Packetization::Codec).
     ///
     /// # Errors
     ///
     /// [`ClientError::Session`] if the keys cannot be made.
-    pub fn with_packetization(
+    pub fn with_media(
         config: ClientConfig,
-        packetization: Packetization,
+        options: MediaOptions,
     ) -> Result<(Self, impl Future<Output = Result<Ending, ClientError>> + Send), ClientError> {
         let (commands, inbox) = mpsc::channel(16);
         let keys = MediaKeys::new(config.origin);
@@ -126,7 +126,7 @@ impl Client {
             config.bind,
             config.publications,
             config.record,
-            packetization,
+            options,
         );
         let driver = Driver {
             urls: config.urls,

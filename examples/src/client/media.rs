@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use super::keys::MediaKeys;
 use super::observer::Observer;
-use super::packets::{Packetization, TrackFormat};
+use super::packets::{MediaOptions, TrackFormat};
 use super::peer::{Peer, PeerError, PeerEvent, TrackSpec};
 use super::receive::{Receiving, Recording};
 use super::send::Sending;
@@ -45,7 +45,7 @@ pub(super) struct Media {
     bind: SocketAddr,
     publications: Vec<Publication>,
     record: Option<PathBuf>,
-    packetization: Packetization,
+    options: MediaOptions,
     /// Odd, as the session takes the even numbers.
     next_request: u64,
     /// The offer that awaits its answer.
@@ -59,6 +59,9 @@ pub(super) struct Media {
 
 struct Connection {
     peer: Peer,
+    /// The one on which the SFU sends, where it wants its own.
+    receiver: Option<Peer>,
+    sender: mpsc::Sender<PeerEvent>,
     events: mpsc::Receiver<PeerEvent>,
     keyframes_wanted: Vec<Arc<AtomicBool>>,
     /// By mid, whose tracks the server sends.
@@ -76,7 +79,7 @@ impl Media {
         bind: SocketAddr,
         publications: Vec<Publication>,
         record: Option<PathBuf>,
-        packetization: Packetization,
+        options: MediaOptions,
     ) -> Self {
         Self {
             keys,
@@ -84,7 +87,7 @@ impl Media {
             bind,
             publications,
             record,
-            packetization,
+            options,
             next_request: 1,
             offered: None,
             connection: None,
@@ -102,9 +105,9 @@ impl Media {
         self.close().await;
         let (sender, events) = mpsc::channel(EVENTS);
         let specs: Vec<_> = self.publications.iter().map(|p| p.track.clone()).collect();
-        let opened = Peer::open(self.bind, &specs, sender).await?;
+        let opened = Peer::open(self.bind, &specs, sender.clone()).await?;
         let mut peer = opened.peer;
-        let offer = peer.offer(self.packetization).await?;
+        let offer = peer.offer(self.options.packetization).await?;
         let mut keyframes_wanted = Vec::new();
         let mut sending = JoinSet::new();
         for ((index, track), publication) in (0..).zip(opened.tracks).zip(&self.publications) {
@@ -113,7 +116,7 @@ impl Media {
             let task = Sending {
                 keys: Arc::clone(&self.keys),
                 observer: Arc::clone(&self.observer),
-                format: TrackFormat::published(self.packetization, publication.track.kind),
+                format: TrackFormat::published(self.options.packetization, publication.track.kind),
                 track,
                 source: FileSource::new(Arc::clone(&publication.clip), publication.first),
                 id: TrackId(index),
@@ -123,6 +126,8 @@ impl Media {
         }
         self.connection = Some(Connection {
             peer,
+            receiver: None,
+            sender,
             events,
             keyframes_wanted,
             forwarded: HashMap::new(),
@@ -158,7 +163,15 @@ impl Media {
             MediaEvent::Offer { offer, sdp, tracks } => {
                 connection.forwarded =
                     tracks.into_iter().map(|track| (track.mid.clone(), track)).collect();
-                let sdp = connection.peer.answer(sdp).await?;
+                let peer = match &mut connection.receiver {
+                    Some(receiver) => receiver,
+                    None if self.options.separate_receiver => {
+                        let peer = Peer::answering(self.bind, &connection.sender).await?;
+                        connection.receiver.insert(peer)
+                    }
+                    None => &mut connection.peer,
+                };
+                let sdp = peer.answer(sdp).await?;
                 for track in std::mem::take(&mut connection.unplaced) {
                     self.place(track);
                 }
@@ -228,6 +241,9 @@ impl Media {
         if let Some(mut connection) = self.connection.take() {
             connection.sending.abort_all();
             connection.peer.close().await;
+            if let Some(receiver) = connection.receiver.take() {
+                receiver.close().await;
+            }
             let finishing = async { while self.receiving.join_next().await.is_some() {} };
             if tokio::time::timeout(std::time::Duration::from_secs(1), finishing).await.is_err() {
                 self.receiving.abort_all();

@@ -19,4 +19,4 @@ pub mod tracks;
 
 pub use driver::{Client, ClientConfig, ClientError, Ending};
 pub use media::Publication;
-pub use packets::Packetization;
+pub use packets::{MediaOptions, Packetization};

@@ -26,6 +26,15 @@ pub enum Packetization {
     Codec,
 }
 
+/// How a client's media reach the SFU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaOptions {
+    /// How it packetizes what it sends. It understands the others in either form.
+    pub packetization: Packetization,
+    /// Whether the SFU sends over a peer connection of its own, instead of the one on which the client sends.
+    pub separate_receiver: bool,
+}
+
 /// How the frames of one track travel, and of which codec they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TrackFormat {

@@ -133,6 +133,38 @@ impl Peer {
         specs: &[TrackSpec],
         events: mpsc::Sender<PeerEvent>,
     ) -> Result<OpenedPeer, PeerError> {
+        let (connection, gathered) = Self::connection(bind, &events).await?;
+        let mut published = Vec::with_capacity(specs.len());
+        let mut tracks = Vec::with_capacity(specs.len());
+        for (index, spec) in specs.iter().enumerate() {
+            let opened = publish(&connection, spec, index, &events).await?;
+            published.push(Published { spec: spec.clone(), transceiver: opened.transceiver });
+            tracks.push(opened.track);
+        }
+        if specs.is_empty() {
+            // An offer needs an m-line; a data channel gives one.
+            connection.create_data_channel("presence", None).await?;
+        }
+        Ok(OpenedPeer { peer: Self { connection, published, gathered }, tracks })
+    }
+
+    /// Opens a peer connection that only answers, for an SFU that sends over a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`] if webrtc-rs cannot open it.
+    pub async fn answering(
+        bind: SocketAddr,
+        events: &mpsc::Sender<PeerEvent>,
+    ) -> Result<Self, PeerError> {
+        let (connection, gathered) = Self::connection(bind, events).await?;
+        Ok(Self { connection, published: Vec::new(), gathered })
+    }
+
+    async fn connection(
+        bind: SocketAddr,
+        events: &mpsc::Sender<PeerEvent>,
+    ) -> Result<(Arc<dyn PeerConnection>, tokio::sync::watch::Receiver<bool>), PeerError> {
         let (gathered_sender, gathered) = tokio::sync::watch::channel(false);
         let handler = Arc::new(Handler {
             events: events.clone(),
@@ -160,19 +192,7 @@ impl Peer {
         );
         // Weak, because the connection owns the handler.
         let _ = handler.connection.set(Arc::downgrade(&connection));
-
-        let mut published = Vec::with_capacity(specs.len());
-        let mut tracks = Vec::with_capacity(specs.len());
-        for (index, spec) in specs.iter().enumerate() {
-            let opened = publish(&connection, spec, index, &events).await?;
-            published.push(Published { spec: spec.clone(), transceiver: opened.transceiver });
-            tracks.push(opened.track);
-        }
-        if specs.is_empty() {
-            // An offer needs an m-line; a data channel gives one.
-            connection.create_data_channel("presence", None).await?;
-        }
-        Ok(OpenedPeer { peer: Self { connection, published, gathered }, tracks })
+        Ok((connection, gathered))
     }
 
     /// Makes the offer, with all candidates; `packetization` says how the tracks will be sent.
@@ -225,6 +245,11 @@ impl Peer {
         let answer = self.connection.create_answer(None).await?;
         let sdp = answer.sdp.clone();
         self.connection.set_local_description(answer).await?;
+        // The server learns addresses from checks; an SFU that does not needs the candidates in the answer.
+        if self.published.is_empty() {
+            let mut gathered = self.gathered.clone();
+            let _ = tokio::time::timeout(GATHERING, gathered.wait_for(|done| *done)).await;
+        }
         Ok(self.connection.local_description().await.map_or(sdp, |local| local.sdp))
     }
 

@@ -175,7 +175,7 @@ impl<P: HpkeParts> HpkeCrypto for Parts<P> {
     }
 
     fn kdf_extract(id: TwoStageKdfAlgorithm, salt: &[u8], ikm: &[u8]) -> Result<Vec<u8>, Error> {
-        Ok(hkdf(id).extract(salt, &[ikm]).as_bytes().to_vec())
+        Ok(hkdf(id).ok_or(Error::UnknownKdfAlgorithm)?.extract(salt, &[ikm]).as_bytes().to_vec())
     }
 
     fn kdf_expand(
@@ -184,7 +184,7 @@ impl<P: HpkeParts> HpkeCrypto for Parts<P> {
         info: &[u8],
         length: usize,
     ) -> Result<Vec<u8>, Error> {
-        let kdf = hkdf(id);
+        let kdf = hkdf(id).ok_or(Error::UnknownKdfAlgorithm)?;
         if length > kdf.length().saturating_mul(255) {
             return Err(Error::HpkeInvalidOutputLength);
         }

@@ -10,21 +10,29 @@ use hkdf::{
     hmac::{EagerHash, Hmac},
 };
 use hpke_rs_crypto::types::TwoStageKdfAlgorithm;
-use sha2::{Digest, Sha256, Sha384, Sha512};
+use sha2::{Digest, Sha256};
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+use sha2::{Sha384, Sha512};
 use zeroize::Zeroize;
 
 use super::{CryptoError, Hash, HashOutput, Kdf, Secret, kdf::check_expand};
 
 pub(super) static SHA256: HashSuite<Sha256> = HashSuite(PhantomData);
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(super) static SHA384: HashSuite<Sha384> = HashSuite(PhantomData);
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(super) static SHA512: HashSuite<Sha512> = HashSuite(PhantomData);
 
-/// The HKDF that HPKE knows by this identifier.
-pub(super) fn hkdf(id: TwoStageKdfAlgorithm) -> &'static dyn Kdf {
+/// The HKDF that HPKE knows by this identifier, if a suite that is compiled in uses it.
+pub(super) fn hkdf(id: TwoStageKdfAlgorithm) -> Option<&'static dyn Kdf> {
     match id {
-        TwoStageKdfAlgorithm::HkdfSha256 => &SHA256,
-        TwoStageKdfAlgorithm::HkdfSha384 => &SHA384,
-        TwoStageKdfAlgorithm::HkdfSha512 => &SHA512,
+        TwoStageKdfAlgorithm::HkdfSha256 => Some(&SHA256),
+        #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+        TwoStageKdfAlgorithm::HkdfSha384 => Some(&SHA384),
+        #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+        TwoStageKdfAlgorithm::HkdfSha512 => Some(&SHA512),
+        #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+        _ => None,
     }
 }
 

@@ -171,6 +171,7 @@ impl fmt::Debug for Prk {
 
 /// The authenticated input of the AES-CTR suites before nonce, AAD and ciphertext (RFC 9605
 /// section 4.5.1): three lengths of 8 bytes each.
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 fn ctr_hmac_lengths(aad: usize, ciphertext: usize, tag: usize) -> [u8; 24] {
     let mut lengths = [0; 24];
     let source =
@@ -182,6 +183,7 @@ fn ctr_hmac_lengths(aad: usize, ciphertext: usize, tag: usize) -> [u8; 24] {
 }
 
 /// The initial counter block of the AES-CTR suites: the nonce and four zero bytes.
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 fn ctr_initial_block(nonce: &[u8; NONCE_LENGTH]) -> [u8; 16] {
     let mut block = [0; 16];
     for (target, byte) in block.iter_mut().zip(nonce) {
