@@ -41,8 +41,8 @@ pub(crate) trait DhGroup: Send + Sync + 'static {
     fn check_public(bytes: &[u8]) -> Result<(), CryptoError> {
         Self::public_key(bytes).map(drop)
     }
-    /// A uniform private key that serves for one encapsulation.
-    fn ephemeral(rng: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError>
+    /// A uniform private key that nobody has to draw again.
+    fn fresh(rng: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError>
     where
         Self: Sized,
     {
@@ -80,6 +80,10 @@ impl<G: DhGroup> Kem for DhKem<G> {
 
     fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
         Ok(Box::new(Private::<G>::new(generate::<G>(rng)?)?))
+    }
+
+    fn fresh(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        Ok(Box::new(Private::<G>::new(G::fresh(rng)?)?))
     }
 
     fn derive_key_pair(&self, ikm: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
@@ -159,7 +163,7 @@ impl<G: DhGroup> KemPublicKey for Public<G> {
     }
 
     fn encap(&self, rng: &mut dyn CryptoRng) -> Result<Encapsulation, CryptoError> {
-        let ephemeral = G::ephemeral(rng)?;
+        let ephemeral = G::fresh(rng)?;
         let kem_output = G::public_of(&ephemeral)?;
         let dh = G::agree(&ephemeral, &self.key)?;
         let shared_secret = extract_and_expand::<G>(&dh, &kem_output, &self.bytes)?;

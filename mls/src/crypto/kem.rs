@@ -24,6 +24,15 @@ pub trait Kem: Send + Sync {
     /// [`CryptoError::Backend`] when the library fails.
     fn generate(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError>;
 
+    /// Makes a key pair in the fastest way that the backend has: it may draw the key itself.
+    ///
+    /// # Errors
+    ///
+    /// [`CryptoError::Backend`] when the library fails.
+    fn fresh(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        self.generate(rng)
+    }
+
     /// `DeriveKeyPair` (RFC 9180 section 7.1.3): the key pair that belongs to `ikm`.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ impl TreeOverlay<'_> {
         let suite = self.suite();
         self.check_path_sender(committer, leaf.signer.public())?;
         let steps = self.filtered_direct_path(committer);
-        let leaf_key = suite.kem.generate(rng)?;
+        let leaf_key = suite.kem.fresh(rng)?;
         let encryption_key = HpkePublicKey::from(leaf_key.public());
         let mut private = TreePrivateKeys::new(committer, leaf_key);
 

@@ -232,6 +232,10 @@ impl Kem for GlassKem {
         self.look(self.0.generate(rng))
     }
 
+    fn fresh(&self, rng: &mut dyn CryptoRng) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
+        self.look(self.0.fresh(rng))
+    }
+
     fn derive_key_pair(&self, ikm: &[u8]) -> Result<Box<dyn KemPrivateKey>, CryptoError> {
         self.look(self.0.derive_key_pair(ikm))
     }

@@ -145,7 +145,7 @@ impl<C: Curve> DhGroup for NistDh<C> {
     }
 
     /// Drawn by the library: a key that comes from outside is multiplied with the base point twice, once to check it.
-    fn ephemeral(_: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError> {
+    fn fresh(_: &mut dyn CryptoRng) -> Result<Self::Private, CryptoError> {
         agreement::PrivateKey::generate(C::AGREEMENT)
             .map_err(|_| CryptoError::Backend("a key generation"))
     }
