@@ -341,7 +341,6 @@ fn agree(
                 ProcessError::MembershipTag
                     | ProcessError::PskUnknown(_)
                     | ProcessError::PathSecret(_)
-                    | ProcessError::ExternalInit
                     | ProcessError::ConfirmationTag
                     | ProcessError::TooManyProposals
             ),

@@ -178,16 +178,15 @@ impl Client {
             return Err(JoinError::OtherIdentity);
         }
         let path_secret = match &secrets.path_secret {
-            Some(secret) => Some(
-                PathSecret::received(suite, crate::crypto::Secret::from_slice(secret.expose()))
-                    .map_err(JoinError::Path)?,
-            ),
+            Some(secret) => Some(PathSecret::received(
+                suite,
+                crate::crypto::Secret::from_slice(secret.expose()),
+            )?),
             None => None,
         };
         let leaf_key = suite.kem.private_key(bundle.leaf_key.export()?.as_bytes())?;
         let private =
-            TreePrivateKeys::join(&state.tree, own_leaf, leaf_key, info.signer, path_secret)
-                .map_err(JoinError::Path)?;
+            TreePrivateKeys::join(&state.tree, own_leaf, leaf_key, info.signer, path_secret)?;
         let derived = member.epoch(suite, &state.context_bytes)?.derive(suite)?;
         derived
             .secrets

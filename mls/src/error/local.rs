@@ -85,6 +85,25 @@ impl From<FramingError> for ExportError {
     }
 }
 
+/// Of what can be wrong with a received path, a failure of the library is not the sender's fault.
+macro_rules! received_path {
+    ($($family:ty, $variant:ident;)*) => {$(
+        impl From<UpdatePathError> for $family {
+            fn from(error: UpdatePathError) -> Self {
+                match error {
+                    UpdatePathError::Crypto(_) => Self::Local(error.into()),
+                    other => Self::$variant(other),
+                }
+            }
+        }
+    )*};
+}
+
+received_path! {
+    ProcessError, PathSecret;
+    JoinError, Path;
+}
+
 macro_rules! psk_failure {
     ($($family:ty),*) => {$(
         impl From<PskFailure> for $family {

@@ -76,9 +76,6 @@ pub enum ProcessError {
     /// The path secrets do not open or do not fit: the commit fails for this member, though not for all.
     #[error("the path secrets of the commit are not usable: {0}")]
     PathSecret(UpdatePathError),
-    /// The ExternalInit does not open.
-    #[error("the external init of the commit does not open")]
-    ExternalInit,
     /// The confirmation tag does not match: the committer has other secrets than this member.
     #[error("the confirmation tag of the commit does not match")]
     ConfirmationTag,
@@ -107,7 +104,6 @@ impl ProcessError {
             | Self::UnknownSender
             | Self::MembershipTag
             | Self::PathSecret(_)
-            | Self::ExternalInit
             | Self::ConfirmationTag => Fault::MisbehavingPeer,
             Self::Local(_) => Fault::Local,
         }
@@ -131,7 +127,6 @@ impl ProcessError {
             | Self::OwnCommit
             | Self::MembershipTag
             | Self::PathSecret(_)
-            | Self::ExternalInit
             | Self::ConfirmationTag
             | Self::InvalidCommit(
                 ProposalListViolation::UnknownReference(_)

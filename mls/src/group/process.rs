@@ -308,21 +308,14 @@ impl Group {
         let fresh = own_update.is_some_and(|own| !own.restored);
         let (commit_secret, private) = match &checked.merged {
             Some(merged) => {
-                let decrypted = merged
-                    .decrypt(&applied.overlay, &checked.provisional, private)
-                    .map_err(ProcessError::PathSecret)?;
+                let decrypted = merged.decrypt(&applied.overlay, &checked.provisional, private)?;
                 (decrypted.commit_secret, decrypted.private)
             }
             None => (CommitSecret::zero(suite), private.retained(&applied.overlay)),
         };
         let external_init = match applied.proposals.external_init {
-            Some(kem_output) => Some(
-                secrets
-                    .epoch
-                    .external()?
-                    .init_secret(kem_output)
-                    .map_err(|_| ProcessError::ExternalInit)?,
-            ),
+            // What others may get wrong has been judged with the commit's public rules.
+            Some(kem_output) => Some(secrets.epoch.external()?.init_secret(kem_output)?),
             None => None,
         };
         let psks: &[&PreSharedKeyId] = &applied.proposals.psks;
