@@ -36,6 +36,6 @@ step "the default call"
 # The program that the tests were built with: `cargo run` would compile the dependencies once more, for other features.
 "${CARGO_TARGET_DIR:-target}/release/call" --report "${CARGO_TARGET_DIR:-target}/call-report.json"
 step "the server's memory under clients that come and go"
-"${CARGO_TARGET_DIR:-target}/release/soak" --clients 40 --seconds 30 --stay 6 --growth 40
+"${CARGO_TARGET_DIR:-target}/release/soak" --clients 40 --rooms 4 --seconds 30 --stay 6 --growth 40
 echo
 echo "all checks passed"

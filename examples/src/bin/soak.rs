@@ -31,6 +31,9 @@ struct Arguments {
     /// How many clients are there at a time.
     #[arg(long, default_value_t = 200)]
     clients: u64,
+    /// Over how many rooms they spread.
+    #[arg(long, default_value_t = 10)]
+    rooms: u64,
     /// How long, in seconds.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -141,7 +144,14 @@ async fn soak(arguments: &Arguments) -> anyhow::Result<()> {
     let started = Instant::now();
     let until = started + Duration::from_secs(arguments.seconds);
     for seat in 0..arguments.clients {
-        tokio::spawn(occupy(seat, server.url.clone(), arguments.stay, Arc::clone(&counts), until));
+        let seat = Seat {
+            number: seat,
+            room: format!("soak-{}", seat % arguments.rooms.max(1)),
+            url: server.url.clone(),
+            stay: arguments.stay,
+            until,
+        };
+        tokio::spawn(occupy(seat, Arc::clone(&counts)));
     }
     let mut samples = Vec::new();
     let step = Duration::from_millis((arguments.seconds * 1000 / 120).clamp(100, 5_000));
@@ -183,38 +193,48 @@ async fn soak(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Keeps a seat taken, by one client after the other.
-async fn occupy(seat: u64, url: String, stay: u64, counts: Arc<Counts>, until: Instant) {
+/// A place that is taken by one client after the other.
+struct Seat {
+    number: u64,
+    room: String,
+    url: String,
+    stay: u64,
+    until: Instant,
+}
+
+async fn occupy(seat: Seat, counts: Arc<Counts>) {
     // Not all at once: a room that fills up has its own test.
-    tokio::time::sleep(Duration::from_millis(seat * 50)).await;
+    tokio::time::sleep(Duration::from_millis(seat.number * 50)).await;
     for turn in 0u64.. {
         // Between half and one and a half of the average, spread evenly over seats and turns.
-        let spread = (seat * 7919 + turn * 104_729) % 1000;
-        let span = Duration::from_millis(stay * (500 + spread));
-        let falls_silent = (seat + turn).is_multiple_of(2);
-        let name = format!("seat-{seat}-{turn}");
-        if let Err(error) = visit(&name, &url, span, falls_silent, &counts).await
-            && Instant::now() < until
+        let spread = (seat.number * 7919 + turn * 104_729) % 1000;
+        let span = Duration::from_millis(seat.stay * (500 + spread));
+        let falls_silent = (seat.number + turn).is_multiple_of(2);
+        let name = format!("seat-{}-{turn}", seat.number);
+        if let Err(error) = visit(&name, &seat, span, falls_silent, &counts).await
+            && Instant::now() < seat.until
         {
-            counts.failed.fetch_add(1, Ordering::Relaxed);
-            let _ = writeln!(std::io::stderr(), "seat {seat}: {error:#}");
+            if counts.failed.fetch_add(1, Ordering::Relaxed) < 10 {
+                let _ = writeln!(std::io::stderr(), "{name}: {error:#}");
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
 }
 
 async fn visit(
     name: &str,
-    url: &str,
+    seat: &Seat,
     span: Duration,
     falls_silent: bool,
     counts: &Counts,
 ) -> anyhow::Result<()> {
-    let claims = Claims::new("soak", name, Duration::from_secs(3600));
+    let claims = Claims::new(seat.room.as_str(), name, Duration::from_secs(3600));
     let token = TokenKey::new(SECRET.as_bytes())?.issue(&claims)?;
     let mut config = SessionConfig::new(Identity::new(name));
     config.invite = Some(Invite::new(b"the invite link of a soak"));
     let mut session = Session::new(config, Box::new(mls::crypto::os_rng()))?;
-    let mut signalling = Signalling::connect(url, &token).await?;
+    let mut signalling = Signalling::connect(&seat.url, &token).await?;
     let origin = Instant::now();
     let moment = || Moment {
         now: sframe_bridge::Now::from_micros(origin.elapsed().as_micros().try_into().unwrap_or(0)),
