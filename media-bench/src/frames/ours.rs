@@ -1,6 +1,11 @@
 //! This project's frame protection.
 
-use std::{num::NonZeroU32, sync::Barrier, thread};
+use std::{
+    num::NonZeroU32,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow};
 use sframe_bridge::{
@@ -8,7 +13,7 @@ use sframe_bridge::{
     crypto::FrameProvider,
 };
 
-use super::{BASE_KEY, Subject, opened_in_batches, protected_warm, suite_name};
+use super::{BASE_KEY, BATCH, MOST, Subject, opened_in_batches, protected_warm, suite_name};
 use crate::measure::thread_cpu_time;
 
 /// Long enough after the epoch began that every counter of a run is plausible.
@@ -116,15 +121,16 @@ pub fn in_parallel(
     frames: u32,
     protecting: bool,
 ) -> Result<Parallel> {
-    let mut workers: Vec<Box<dyn FnMut() -> Result<()> + Send>> = Vec::new();
+    let mut workers: Vec<Box<dyn FnMut() -> Result<Took> + Send>> = Vec::new();
     if protecting {
         let mut sending = installed(provider, suite, SENDERS[0], 4)?;
         for track in 0..THREADS.get() {
             let mut sender = sending.sender(TrackId(track))?;
             let mut buffer = vec![7; HEADROOM + size + sender.tag_length()];
+            let plain = HEADROOM..HEADROOM + size;
             workers.push(Box::new(move || {
-                let plain = HEADROOM..HEADROOM + size;
-                Ok(sender.protect_in_place(&mut buffer, plain, b"").map(drop)?)
+                let mut each = || sender.protect_in_place(&mut buffer, plain.clone(), b"");
+                Took::of(frames, || (0..frames).try_for_each(|_| Ok(each().map(drop)?)))
             }));
         }
     } else {
@@ -132,41 +138,68 @@ pub fn in_parallel(
         for (mut receiver, leaf) in receivers.into_iter().zip(SENDERS) {
             let mut sender = installed(provider, suite, leaf, 4)?.sender(TrackId(0))?;
             let plain = vec![7; size];
-            let mut sealed = Vec::new();
-            for _ in 0..frames {
-                let mut wire = Vec::new();
-                sender.protect_into(&plain, b"", &mut wire)?;
-                sealed.push(wire);
-            }
-            let mut waiting = sealed.into_iter();
+            // Sealed in batches that fit into the cache, as for one thread. Sealing is not on the clock.
+            let batch = u32::try_from((BATCH / size.max(1)).clamp(1, MOST))?;
             workers.push(Box::new(move || {
-                let mut wire = waiting.next().context("no frame left")?;
-                Ok(receiver.unprotect_in_place(&mut wire, b"", NOW).map(drop)?)
+                let mut took = Took::default();
+                while took.frames < frames {
+                    let mut sealed = Vec::new();
+                    for _ in 0..batch {
+                        let mut wire = Vec::new();
+                        sender.protect_into(&plain, b"", &mut wire)?;
+                        sealed.push(wire);
+                    }
+                    let mut open = |wire: &mut Vec<u8>| receiver.unprotect_in_place(wire, b"", NOW);
+                    took = took.and(&Took::of(batch, || {
+                        sealed.iter_mut().try_for_each(|wire| Ok(open(wire).map(drop)?))
+                    })?);
+                }
+                Ok(took)
             }));
         }
     }
     let barrier = Barrier::new(workers.len());
-    let threads = workers.len();
+    let threads = f64::from(u32::try_from(workers.len())?);
     let costs = thread::scope(|scope| {
-        let started: Vec<_> = workers
-            .iter_mut()
-            .map(|work| {
-                let barrier = &barrier;
-                scope.spawn(move || {
-                    barrier.wait();
-                    let (wall, cpu) = (std::time::Instant::now(), thread_cpu_time());
-                    (0..frames).try_for_each(|_| work())?;
-                    anyhow::Ok((thread_cpu_time().saturating_sub(cpu), wall.elapsed()))
-                })
+        let begin = |mut work: Box<dyn FnMut() -> Result<Took> + Send>| {
+            let barrier = &barrier;
+            scope.spawn(move || {
+                barrier.wait();
+                work()
             })
-            .collect();
+        };
+        let started: Vec<_> = workers.into_iter().map(begin).collect();
         let joined = started
             .into_iter()
             .map(|thread| thread.join().map_err(|_| anyhow!("{} failed", suite_name(suite)))?);
         joined.collect::<Result<Vec<_>>>()
     })?;
-    let all = f64::from(frames) * f64::from(u32::try_from(threads)?);
-    let cpu = costs.iter().map(|(cpu, _)| cpu.as_secs_f64()).sum::<f64>();
-    let wall = costs.iter().map(|(_, wall)| wall.as_secs_f64()).fold(0.0, f64::max);
-    Ok(Parallel { cpu: cpu * 1e9 / all, wall: wall * 1e9 / all })
+    let each = |took: &Took, time: Duration| time.as_secs_f64() * 1e9 / f64::from(took.frames);
+    let cpu = costs.iter().map(|took| each(took, took.cpu)).sum::<f64>() / threads;
+    let wall = costs.iter().map(|took| each(took, took.wall)).fold(0.0, f64::max) / threads;
+    Ok(Parallel { cpu, wall })
+}
+
+/// What a thread took for its frames.
+#[derive(Default)]
+struct Took {
+    cpu: Duration,
+    wall: Duration,
+    frames: u32,
+}
+
+impl Took {
+    fn of(frames: u32, work: impl FnOnce() -> Result<()>) -> Result<Self> {
+        let (start, cpu) = (Instant::now(), thread_cpu_time());
+        work()?;
+        Ok(Self { cpu: thread_cpu_time().saturating_sub(cpu), wall: start.elapsed(), frames })
+    }
+
+    fn and(&self, more: &Self) -> Self {
+        Self {
+            cpu: self.cpu + more.cpu,
+            wall: self.wall + more.wall,
+            frames: self.frames + more.frames,
+        }
+    }
 }
