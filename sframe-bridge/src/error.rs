@@ -107,6 +107,12 @@ pub enum ReceiveError {
         /// The leaf.
         leaf: u32,
     },
+    /// The frame names another leaf than that of the member whose track it came on.
+    #[error("expected a frame of the track's own sender, found one of leaf {leaf}")]
+    OtherSender {
+        /// The leaf that the frame names.
+        leaf: u32,
+    },
     /// The receivers have been split, and another one of them opens this leaf's frames.
     #[error("expected a frame for this receiver, found leaf {leaf} of another one")]
     OtherReceiver {
@@ -198,6 +204,7 @@ impl ReceiveError {
             Self::NoEpoch => "no-epoch",
             Self::OwnKid => "own-kid",
             Self::BlankLeaf { .. } => "blank-leaf",
+            Self::OtherSender { .. } => "other-sender",
             Self::OtherReceiver { .. } => "other-receiver",
             Self::ContextNotAllowed { .. } => "context-not-allowed",
             Self::CounterTooFarAhead { .. } => "counter-too-far-ahead",

@@ -19,7 +19,8 @@ pub struct ReceiveStats {
     pub expired: u64,
     /// Not SFrame, too short or too long.
     pub malformed: u64,
-    /// With a KID that may not be used: one's own, of a blank leaf, of a context not allowed.
+    /// With a KID that may not be used: one's own, of a blank leaf, of another member than the
+    /// track's, of a context not allowed.
     pub forbidden_kid: u64,
     /// With a counter above what the epoch's age allows.
     pub too_far_ahead: u64,
@@ -38,6 +39,7 @@ impl ReceiveStats {
             }
             ReceiveError::OwnKid
             | ReceiveError::BlankLeaf { .. }
+            | ReceiveError::OtherSender { .. }
             | ReceiveError::OtherReceiver { .. }
             | ReceiveError::UnknownKid { .. }
             | ReceiveError::ContextNotAllowed { .. } => &mut self.forbidden_kid,

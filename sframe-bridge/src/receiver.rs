@@ -154,6 +154,28 @@ impl Receiver {
         self.open_counted(frame, metadata, now)
     }
 
+    /// Whether a frame names, in an epoch that is kept, the member whose track it came on: `rightful` answers for an
+    /// epoch and a leaf. To be asked before the frame is opened, or a member that forges as another on a track of its
+    /// own would move the other's replay window. What no kept epoch answers for passes; opening it says why.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError::OtherSender`] if it names another one.
+    pub fn check_sender(
+        &mut self,
+        frame: &[u8],
+        rightful: impl FnOnce(u64, u32) -> bool,
+    ) -> Result<(), ReceiveError> {
+        self.epochs.follow();
+        let Ok(peeked) = header::peek(frame) else { return Ok(()) };
+        let parts = self.epochs.layout().split(peeked.header.kid);
+        let open = self.epochs.select(parts.epoch_low);
+        if open.is_ok_and(|open| !rightful(open.epoch.number, parts.leaf)) {
+            return Err(self.refuse(ReceiveError::OtherSender { leaf: parts.leaf }));
+        }
+        Ok(())
+    }
+
     /// Opens many frames, each as [`unprotect_in_place`](Self::unprotect_in_place) does, and
     /// leaves in each what became of it. Returns how many were opened.
     pub fn unprotect_batch(&mut self, frames: &mut [IncomingFrame<'_>], now: Now) -> usize {

@@ -117,6 +117,7 @@ impl Session {
                     }
                     let merged = membership.group.merge(*staged);
                     if let Some(alarm) = alarm {
+                        self.stats.alarms += 1;
                         self.event(SessionEvent::Alarm(alarm));
                     }
                     match merged {
@@ -153,6 +154,7 @@ impl Session {
         self.ignored(&format!("a commit: {error}"));
         let own = matches!(error, mls::ProcessError::OwnMessage);
         if own || error.action() == Action::Resync {
+            self.stats.failures_reported += 1;
             let report = error.to_string().into_bytes().into();
             let epoch = entry.epoch;
             self.ask(Purpose::Note, DeliveryRequest::ReportFailure { epoch, report });
@@ -182,10 +184,6 @@ impl Session {
                 return;
             }
         }
-        self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
-        // Some may have been quicker.
-        let ready = self.notices.acknowledgements(epoch);
-        self.peers_ready(epoch, ready);
         let names = |members: &[mls::Member]| {
             members.iter().map(|member| call_member(member).identity).collect()
         };
@@ -195,6 +193,10 @@ impl Session {
             added: changes.map(|changes| names(&changes.added)).unwrap_or_default(),
             removed: changes.map(|changes| names(&changes.removed)).unwrap_or_default(),
         });
+        self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
+        // Some may have been quicker.
+        let ready = self.notices.acknowledgements(epoch);
+        self.peers_ready(epoch, ready);
         if !matches!(self.status, Status::CatchingUp { .. }) {
             self.set_status(Status::Member { epoch });
         }
@@ -264,7 +266,8 @@ impl Session {
         }
     }
 
-    fn ignored(&mut self, reason: &str) {
+    pub(super) fn ignored(&mut self, reason: &str) {
+        self.stats.ignored += 1;
         tracing::warn!(reason, "ignored a message of the group");
         self.event(SessionEvent::Ignored { reason: reason.to_owned() });
     }

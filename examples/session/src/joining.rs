@@ -14,7 +14,7 @@ use sfu_protocol::{Blob, DeliveryRequest, GroupSummary};
 
 use super::membership::Membership;
 use super::requests::Purpose;
-use super::status::Status;
+use super::status::{SessionEvent, Status};
 use super::{Moment, Output, Session, SessionConfig, SessionError, trust};
 
 /// The suite of calls: P-256, AES-128-GCM, SHA-256 (RFC 9420, section 17.1).
@@ -143,6 +143,7 @@ impl Session {
         match joined {
             Ok(group) => self.begin(group, moment),
             Err(error) => {
+                self.stats.joins_refused += 1;
                 let reason = SessionError::from(error).to_string();
                 self.end(Status::Failed { reason });
             }
@@ -152,6 +153,7 @@ impl Session {
     /// Out of step with the group: comes back by an external commit.
     pub(super) fn resync(&mut self) {
         self.way = Way::Idle;
+        self.stats.resyncs += 1;
         self.set_status(Status::Resyncing);
         if !self.requests.awaits(Purpose::GroupInfo) {
             self.ask(Purpose::GroupInfo, DeliveryRequest::FetchGroupInfo);
@@ -166,6 +168,8 @@ impl Session {
             Ok(request) => self.ask(Purpose::Submit, request),
             Err(error) => {
                 tracing::warn!(%error, "no way back by external commit, joining anew");
+                self.stats.joins_refused += 1;
+                self.event(SessionEvent::Ignored { reason: error.to_string() });
                 self.forget_membership();
                 self.join(moment);
             }
@@ -181,6 +185,16 @@ impl Session {
         let options = ExternalJoinOptions { resync: true, ..ExternalJoinOptions::default() };
         let rng = &mut *self.rng;
         let pending = self.client.join_external(info, Some(tree), options, rng, moment.unix)?;
+        // In an epoch of the past sit some who have been removed since.
+        if let Some(membership) = &self.membership
+            && (pending.epoch() <= membership.epoch() || {
+                let envelope = mls::Envelope::peek(pending.commit()).ok();
+                envelope.and_then(|envelope| envelope.group_id).as_ref()
+                    != Some(membership.group.id())
+            })
+        {
+            return Err(SessionError::OldState { expected: membership.epoch() });
+        }
         let request = DeliveryRequest::Submit {
             proposals: Vec::new(),
             commit: pending.commit().into(),
@@ -211,6 +225,7 @@ impl Session {
         let parameters = match found {
             Ok(parameters) => parameters,
             Err(error) => {
+                self.stats.joins_refused += 1;
                 let reason = SessionError::from(error).to_string();
                 self.end(Status::Failed { reason });
                 return;

@@ -17,7 +17,7 @@ mod requests;
 mod status;
 mod trust;
 
-pub use status::{CallMember, SessionEvent, Status};
+pub use status::{CallMember, SessionEvent, SessionStats, Status};
 pub use trust::{Invite, NamedMembers};
 
 use std::collections::VecDeque;
@@ -95,6 +95,12 @@ pub enum SessionError {
     /// The call's parameters are not acceptable.
     #[error("the call's parameters are not acceptable: {0}")]
     Parameters(#[from] sframe_bridge::ParametersError),
+    /// The server gave the state of another group, or one from before an epoch known here, to come back with.
+    #[error("expected the state of this call's group from epoch {expected} on")]
+    OldState {
+        /// The epoch that is known here.
+        expected: u64,
+    },
     /// The suite is not supported here.
     #[error("the call's cipher suite is not supported here")]
     Suite,
@@ -141,6 +147,7 @@ pub struct Session {
     notices: Notices,
     outputs: VecDeque<Output>,
     status: Status,
+    stats: SessionStats,
 }
 
 impl Session {
@@ -165,12 +172,18 @@ impl Session {
             notices: Notices::default(),
             outputs: VecDeque::new(),
             status: Status::Offline,
+            stats: SessionStats::default(),
         })
     }
 
     /// What the session is doing.
     pub fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// What has been counted.
+    pub fn stats(&self) -> &SessionStats {
+        &self.stats
     }
 
     /// The group's epoch here.

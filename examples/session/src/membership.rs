@@ -163,13 +163,15 @@ impl Membership {
         moment: Moment,
         invite: Option<&trust::Invite>,
     ) -> Result<Submission, SessionError> {
+        let mut removes = notices.removes();
+        removes.retain(|leaf| self.is_occupied(*leaf));
         let mut builder = self.group.commit().welcome_tree(false);
         let mut adds = false;
         for key_package in notices.adds() {
             builder = builder.add(key_package.clone());
             adds = true;
         }
-        for leaf in notices.removes() {
+        for leaf in removes {
             if !self.referenced.contains(&leaf) {
                 builder = builder.remove(LeafIndex(leaf));
             }
@@ -220,8 +222,17 @@ impl Membership {
         self.group.roster().map(|member| member.signature_key.as_bytes().to_vec()).collect()
     }
 
+    fn is_occupied(&self, leaf: u32) -> bool {
+        self.group.member(LeafIndex(leaf)).is_some()
+    }
+
     fn pending(&self, notices: &Notices) -> Vec<PendingChange> {
         let mut changes = notices.changes();
+        // The server may name whom it likes; a removal of nobody must not keep the others from theirs.
+        changes.retain(|change| match change.kind {
+            ChangeKind::Remove { leaf } => self.is_occupied(leaf),
+            _ => true,
+        });
         if let Some(since) = self.new_epoch_wanted {
             changes.push(PendingChange { since, kind: ChangeKind::NewEpoch });
         }

@@ -125,3 +125,19 @@ pub enum SessionEvent {
         reason: String,
     },
 }
+
+/// What a session counts. The numbers only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionStats {
+    /// Messages of the group that could not be used, told as [`SessionEvent::Ignored`].
+    pub ignored: u64,
+    /// Commits that came in although the delivery service should have refused them, told as
+    /// [`SessionEvent::Alarm`].
+    pub alarms: u64,
+    /// Commits in the log that failed here and not for everybody, reported to the others.
+    pub failures_reported: u64,
+    /// How often it lost step and asked for the state to come back with.
+    pub resyncs: u64,
+    /// GroupInfos, Welcomes and trees that it was given and did not take.
+    pub joins_refused: u64,
+}

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use sframe_bridge::{
-    CallKeys, CallKeysConfig, CallParameters, Epoch, EpochError, Event, KidLayout, Now, SendError,
-    Sender, TrackId, crypto,
+    CallKeys, CallKeysConfig, CallParameters, Epoch, EpochError, Event, KidLayout, Now,
+    ReceiveError, SendError, Sender, TrackId, crypto,
 };
 use sfu_sim::protocol::Identity;
 use tokio::sync::watch;
@@ -159,13 +159,20 @@ impl KeysGuard<'_> {
         self.0.keys.as_mut().map(CallKeys::receiver)
     }
 
-    pub(super) fn layout(&self) -> Option<KidLayout> {
-        self.0.layout
+    /// Whether a frame names the member at whose track it came, as far as its epoch is known here.
+    pub(super) fn check_sender(
+        &mut self,
+        frame: &[u8],
+        participant: &Identity,
+    ) -> Result<(), ReceiveError> {
+        let State { keys: Some(keys), rosters, .. } = &mut *self.0 else { return Ok(()) };
+        keys.receiver().check_sender(frame, |epoch, leaf| {
+            rosters.get(&epoch).and_then(|roster| roster.get(&leaf)) == Some(participant)
+        })
     }
 
-    /// Who sat at this leaf in this epoch.
-    pub(super) fn name(&self, epoch: u64, leaf: u32) -> Option<&Identity> {
-        self.0.rosters.get(&epoch)?.get(&leaf)
+    pub(super) fn layout(&self) -> Option<KidLayout> {
+        self.0.layout
     }
 
     /// The epoch of which a KID shows the low bits: the nearest one that is known here.

@@ -129,13 +129,15 @@ impl Receiving {
     fn open(&mut self, mut frame: Vec<u8>, note: Note, since: Option<Now>, state: &mut State) {
         let now = self.keys.now();
         let mut guard = self.keys.lock_keys();
+        let rightful = guard.check_sender(self.format.ciphertext(&frame), &self.participant);
         let Some(receiver) = guard.receiver() else {
             // Not a member yet, or no longer: the first epoch may still be on its way.
             drop(guard);
             self.wait(0, frame, note, now, state);
             return;
         };
-        let opened = self.format.unprotect(receiver, &mut frame, now);
+        let opened =
+            rightful.and_then(|()| self.format.unprotect(receiver, &mut frame, now));
         let opened = match opened {
             Ok(opened) => opened,
             Err(ReceiveError::FutureEpoch { epoch }) => {
@@ -158,14 +160,7 @@ impl Receiving {
                 return;
             }
         };
-        let rightful =
-            guard.name(opened.sender.epoch, opened.sender.leaf) == Some(&self.participant);
         drop(guard);
-        if !rightful {
-            self.report(Some(opened.sender), "it came on another participant's track");
-            self.gap(state);
-            return;
-        }
         let plaintext = frame.get(opened.plain).unwrap_or_default();
         self.observer.opened(Incoming {
             kind: self.track.kind(),

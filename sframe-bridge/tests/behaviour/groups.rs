@@ -18,9 +18,9 @@ use sframe_bridge::{
 };
 use std::sync::Arc;
 
-const NOW: UnixTime = UnixTime(1_800_000_000);
+pub(crate) const NOW: UnixTime = UnixTime(1_800_000_000);
 
-fn client_with(name: &str, rules: impl GroupRules + 'static) -> Client {
+pub(crate) fn client_with(name: &str, rules: impl GroupRules + 'static) -> Client {
     let suite = default_provider().suite(CipherSuite(1)).unwrap();
     let identity = Identity::basic(name.as_bytes(), suite, &mut os_rng()).unwrap();
     let mut options = ClientOptions::new(AcceptAnyCredential);
@@ -34,7 +34,7 @@ pub(crate) fn client(name: &str) -> Client {
     client_with(name, CallRules)
 }
 
-fn extensions(parameters: &CallParameters) -> Extensions {
+pub(crate) fn extensions(parameters: &CallParameters) -> Extensions {
     let mut extensions = Extensions::new();
     extensions.set(Extension { extension_type: CALL_PARAMETERS, data: parameters.encode() });
     extensions
@@ -159,7 +159,7 @@ fn frames_of_every_member_open_at_every_other_and_nowhere_else() {
 }
 
 /// A call of a member without rules and one with them; what the first one commits.
-fn offence(
+pub(crate) fn offence(
     parameters: &CallParameters,
     commit: impl FnOnce(&mut Group) -> Vec<u8>,
 ) -> Result<(), String> {
@@ -176,7 +176,7 @@ fn offence(
     result
 }
 
-fn assert_refused(result: Result<(), String>, rule: &str) {
+pub(crate) fn assert_refused(result: Result<(), String>, rule: &str) {
     let error = result.unwrap_err();
     assert!(error.contains(rule), "expected {rule}, found {error}");
 }

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod attacks;
 mod authentication;
 mod bad_input;
 mod committer;

@@ -9,12 +9,11 @@
 )]
 #![allow(unreachable_pub, reason = "the items are shared between the modules of one test program")]
 
-mod attachments;
+mod attacks;
 mod client;
 mod flow;
 mod nodes;
 mod presence;
 mod random;
-mod refusals;
 mod restart;
 mod world;

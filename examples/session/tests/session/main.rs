@@ -8,6 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod attacks;
+mod evil;
+mod rogue;
+mod table;
 mod world;
 
 use std::collections::BTreeSet;
@@ -17,7 +21,7 @@ use sfu_protocol::{EntryKind, Identity, LogEntry, RemovalReason};
 
 use world::World;
 
-fn call(names: &[&str]) -> World {
+pub(crate) fn call(names: &[&str]) -> World {
     let mut world = World::default();
     for name in names {
         world.arrive(name, "secret of the link");

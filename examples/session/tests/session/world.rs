@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use call_session::{Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status};
 use mls::UnixTime;
 use sframe_bridge::Now;
+use sframe_bridge::committer::CommitAlarm;
 use sfu_protocol::{
     Blob, ChangeId, ChangeKind, ClientBody, ClientMessage, DeliveryEvent, DeliveryRequest,
     EntryKind, GroupSummary, Identity, Limits, LogEntry, Participant, PendingChange, Refusal,
@@ -21,7 +22,13 @@ pub(crate) struct Member {
     pub(crate) keys: BTreeMap<u64, Vec<u8>>,
     pub(crate) ended: bool,
     pub(crate) begun: usize,
+    pub(crate) alarms: Vec<CommitAlarm>,
+    /// Why messages were of no use.
+    pub(crate) ignored: Vec<String>,
 }
+
+/// What becomes of an event on its way to somebody.
+type Censor = Box<dyn FnMut(&str, DeliveryEvent) -> Option<DeliveryEvent>>;
 
 /// Orders commits, keeps the log, and believes everybody.
 #[derive(Default)]
@@ -31,24 +38,40 @@ pub(crate) struct World {
     pub(crate) group: Option<GroupSummary>,
     pub(crate) log: Vec<LogEntry>,
     /// By the epoch, its tree and GroupInfo.
-    trees: BTreeMap<u64, Blob>,
-    info: Blob,
-    pending: BTreeMap<u64, PendingChange>,
-    leaves: BTreeMap<String, u32>,
+    pub(crate) trees: BTreeMap<u64, Blob>,
+    pub(crate) info: Blob,
+    pub(crate) pending: BTreeMap<u64, PendingChange>,
+    pub(crate) leaves: BTreeMap<String, u32>,
     next_change: u64,
     pub(crate) lose_next_commit_reply: bool,
+    /// Commits of sessions get lost on their way.
+    pub(crate) lose_submissions: bool,
+    /// Drops or alters what the server says.
+    pub(crate) censor: Option<Censor>,
+    /// What those got who have no session.
+    pub(crate) wires: BTreeMap<String, Vec<DeliveryEvent>>,
     pub(crate) commits: usize,
     pub(crate) stale: usize,
 }
 
 impl World {
-    fn moment(&self) -> Moment {
+    pub(crate) fn moment(&self) -> Moment {
         Moment { now: Now::from_millis(self.now), unix: UnixTime(1_790_000_000 + self.now / 1000) }
     }
 
     pub(crate) fn arrive(&mut self, name: &str, invite: &str) {
+        self.arrive_with(name, invite, |_| {});
+    }
+
+    pub(crate) fn arrive_with(
+        &mut self,
+        name: &str,
+        invite: &str,
+        alter: impl FnOnce(&mut SessionConfig),
+    ) {
         let mut config = SessionConfig::new(Identity::new(name));
         config.invite = Some(Invite::new(invite.as_bytes()));
+        alter(&mut config);
         let session = Session::new(config, Box::new(mls::crypto::os_rng())).unwrap();
         let member = Member {
             session,
@@ -59,6 +82,8 @@ impl World {
             keys: BTreeMap::new(),
             ended: false,
             begun: 0,
+            alarms: Vec::new(),
+            ignored: Vec::new(),
         };
         self.members.insert(name.to_owned(), member);
         self.connect(name);
@@ -108,19 +133,31 @@ impl World {
         member.session.disconnected();
     }
 
-    fn tell(&mut self, name: &str, event: DeliveryEvent) {
+    pub(crate) fn tell(&mut self, name: &str, event: DeliveryEvent) {
+        let Some(event) = self.censored(name, event) else { return };
+        if let Some(wire) = self.wires.get_mut(name) {
+            wire.push(event);
+            return;
+        }
         if let Some(member) = self.members.get_mut(name).filter(|member| member.online) {
             member.inbox.push_back(ServerMessage::event(event));
         }
     }
 
-    fn tell_members(&mut self, event: &DeliveryEvent) {
+    fn censored(&mut self, name: &str, event: DeliveryEvent) -> Option<DeliveryEvent> {
+        match &mut self.censor {
+            Some(censor) => censor(name, event),
+            None => Some(event),
+        }
+    }
+
+    pub(crate) fn tell_members(&mut self, event: &DeliveryEvent) {
         for name in self.leaves.keys().cloned().collect::<Vec<_>>() {
             self.tell(&name, event.clone());
         }
     }
 
-    fn change(&mut self, kind: ChangeKind) {
+    pub(crate) fn change(&mut self, kind: ChangeKind) {
         self.next_change += 1;
         let change = PendingChange { id: ChangeId(self.next_change), age_ms: 0, kind };
         self.pending.insert(self.next_change, change.clone());
@@ -142,7 +179,15 @@ impl World {
         let ClientBody::Delivery(request) = message.body else {
             return;
         };
-        let reply = self.answer(name, request);
+        if self.lose_submissions && matches!(request, DeliveryRequest::Submit { .. }) {
+            return;
+        }
+        let reply = match self.answer(name, request) {
+            Some(Ok(ServerBody::Delivery(event))) => {
+                self.censored(name, event).map(|event| Ok(event.into()))
+            }
+            other => other,
+        };
         if let (Some(id), Some(reply)) = (message.id, reply) {
             let member = self.members.get_mut(name).unwrap();
             if member.online {
@@ -155,7 +200,7 @@ impl World {
         }
     }
 
-    fn answer(
+    pub(crate) fn answer(
         &mut self,
         name: &str,
         request: DeliveryRequest,
@@ -241,7 +286,7 @@ impl World {
         self.tell_members(&DeliveryEvent::Entry { entry });
     }
 
-    fn submit(
+    pub(crate) fn submit(
         &mut self,
         name: &str,
         commit: Blob,
@@ -314,7 +359,11 @@ impl World {
             .map(|change| change.id)
             .collect();
         self.pending.retain(|id, _| !resolved.contains(&ChangeId(*id)));
-        self.tell_members(&DeliveryEvent::PendingChanged { added: Vec::new(), resolved });
+        let told: BTreeSet<_> = before.iter().chain(self.leaves.keys()).cloned().collect();
+        for name in told {
+            let (added, resolved) = (Vec::new(), resolved.clone());
+            self.tell(&name, DeliveryEvent::PendingChanged { added, resolved });
+        }
         if let Some(welcome) = welcome {
             for joiner in self.leaves.keys().cloned().collect::<Vec<_>>() {
                 if !before.contains(&joiner) || changes.added.iter().any(|m| name_of(m) == joiner) {
@@ -363,8 +412,9 @@ impl World {
                     let code = member.session.verification_code().unwrap().to_string();
                     member.code.insert(epoch, code);
                 }
+                Output::Event(SessionEvent::Ignored { reason }) => member.ignored.push(reason),
                 Output::End => member.ended = true,
-                Output::Event(SessionEvent::Alarm(alarm)) => panic!("{name}: {alarm:?}"),
+                Output::Event(SessionEvent::Alarm(alarm)) => member.alarms.push(alarm),
                 Output::Begin(_) => member.begun += 1,
                 Output::PeerReady { .. } | Output::Event(_) => {}
             }
@@ -388,6 +438,7 @@ impl World {
         for name in names {
             let member = &self.members[*name];
             assert_eq!(*self.status(name), Status::Member { epoch }, "{name}");
+            assert_eq!(member.alarms, [], "{name}");
             assert_eq!(member.keys[&epoch], first.keys[&epoch], "{name}");
             assert_eq!(member.code[&epoch], first.code[&epoch], "{name}");
         }
@@ -395,7 +446,7 @@ impl World {
     }
 }
 
-fn decode(bytes: &[u8]) -> mls::wire::MlsMessageBody {
+pub(crate) fn decode(bytes: &[u8]) -> mls::wire::MlsMessageBody {
     use mls::codec::Decode;
     mls::wire::MlsMessage::from_bytes(bytes).unwrap().0
 }

@@ -8,8 +8,8 @@ use mls::wire::LeafIndex;
 use sfu_sim::delivery::{DeliveryConfig, MemoryStorage, Now, Output, Rate};
 use sfu_sim::protocol::{ChangeKind, DeliveryRequest, Identity, RefusalCode, RemovalReason};
 
+use super::refusals::{refused, still_works};
 use crate::client::mls_client;
-use crate::refusals::{refused, still_works};
 use crate::world::{Bundle, INFO, World, bundle_of};
 
 #[test]
