@@ -130,6 +130,7 @@ impl Observer for View {
             SessionEvent::Alarm(alarm) => {
                 say(&format!("WARNING: the server let a wrong commit through: {alarm:?}"));
             }
+            SessionEvent::History(alarm) => say(&format!("warning: {alarm}")),
             SessionEvent::Refused(refusal) => say(&format!("refused: {}", refusal.message)),
             SessionEvent::Ignored { reason } => say(&format!("ignored: {reason}")),
             SessionEvent::ChangeResolved { .. } => {}

@@ -65,6 +65,8 @@ pub struct Metrics {
     pub storage_errors: IntCounter,
     /// Members' reports that a commit failed for them.
     pub failure_reports: IntCounter,
+    /// Heartbeats received.
+    pub heartbeats: IntCounter,
     /// Turns of a log that the storage let two appends win. Must stay 0.
     pub epochs_with_two_winners: IntCounter,
     /// Commits refused, by reason.
@@ -143,6 +145,7 @@ impl Metrics {
             proposals: counter("proposals_total", "Proposals appended")?,
             resyncs: counter("resyncs_total", "Resyncs by external commit")?,
             storage_errors: counter("storage_errors_total", "Failures of the storage")?,
+            heartbeats: counter("heartbeats_total", "Signed heartbeats of members")?,
             failure_reports: counter("failure_reports_total", "Commits that failed for a member")?,
             epochs_with_two_winners: counter(
                 "epochs_with_two_winners_total",

@@ -234,6 +234,7 @@ impl Session {
         self.way = Way::Idle;
         self.config.parameters = CallParameters::clone(&parameters);
         self.outputs.push_back(Output::Begin(parameters));
+        self.sending = true;
         self.membership = Some(Membership::new(group, moment.now));
         self.announce_epoch(None);
         self.apply_held(moment);

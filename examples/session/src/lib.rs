@@ -10,14 +10,16 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod heartbeat;
 mod joining;
 mod membership;
 mod notices;
 mod requests;
 mod status;
 mod trust;
+mod watch;
 
-pub use status::{CallMember, SessionEvent, SessionStats, Status};
+pub use status::{CallMember, HistoryAlarm, SessionEvent, SessionStats, Status};
 pub use trust::{Invite, NamedMembers};
 
 use std::collections::VecDeque;
@@ -129,6 +131,11 @@ pub enum Output {
         /// The epoch.
         epoch: u64,
     },
+    /// Stop sending, or go on ([`HistoryAlarm::TooFewConfirm`]). A membership begins with sending allowed.
+    Sending {
+        /// Whether frames may go out.
+        allowed: bool,
+    },
     /// The membership is over: close the media keys.
     End,
     /// Something to know.
@@ -148,6 +155,8 @@ pub struct Session {
     outputs: VecDeque<Output>,
     status: Status,
     stats: SessionStats,
+    /// Whether media may be sent.
+    sending: bool,
 }
 
 impl Session {
@@ -173,6 +182,7 @@ impl Session {
             outputs: VecDeque::new(),
             status: Status::Offline,
             stats: SessionStats::default(),
+            sending: true,
         })
     }
 
@@ -221,6 +231,10 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is due.
     pub fn next_deadline(&self, now: Now) -> Option<Now> {
+        [self.watch_deadline(), self.commit_deadline(now)].into_iter().flatten().min()
+    }
+
+    fn commit_deadline(&self, now: Now) -> Option<Now> {
         if !self.may_commit() {
             return None;
         }
@@ -233,6 +247,7 @@ impl Session {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, moment: Moment) {
+        self.watch(moment);
         if !self.may_commit() {
             return;
         }
@@ -348,9 +363,8 @@ impl Session {
                 self.notices.acknowledge(epoch, &leaves);
                 self.peers_ready(epoch, leaves);
             }
-            DeliveryEvent::Appended { .. }
-            | DeliveryEvent::Heartbeats { .. }
-            | DeliveryEvent::FailureReported { .. } => {}
+            DeliveryEvent::Heartbeats { heartbeats } => self.heartbeats(&heartbeats, moment),
+            DeliveryEvent::Appended { .. } | DeliveryEvent::FailureReported { .. } => {}
         }
         self.handle_timeout(moment);
     }

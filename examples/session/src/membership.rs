@@ -8,6 +8,7 @@ use sframe_bridge::verification::{LongCode, RosterEntry, VerificationInput};
 use sframe_bridge::{BASE_KEY_LABEL, BaseKey, CipherSuite, Epoch, EpochError, Now, crypto};
 use sfu_protocol::Identity;
 
+use super::heartbeat::Heartbeats;
 use super::notices::Notices;
 use super::status::CallMember;
 use super::trust;
@@ -26,6 +27,7 @@ pub(super) struct Submission {
 
 pub(super) struct Membership {
     pub(super) group: Group,
+    pub(super) heartbeats: Heartbeats,
     /// Leaves whose logged Remove proposal this epoch's commit takes by reference.
     referenced: Vec<u32>,
     began: Now,
@@ -38,8 +40,11 @@ pub(super) struct Membership {
 
 impl Membership {
     pub(super) fn new(group: Group, now: Now) -> Self {
+        let mut heartbeats = Heartbeats::default();
+        heartbeats.begin_epoch(&group, None, now);
         Self {
             group,
+            heartbeats,
             referenced: Vec::new(),
             began: now,
             only_added: false,
@@ -208,6 +213,7 @@ impl Membership {
 
     /// The group is in another epoch.
     pub(super) fn advanced(&mut self, changes: &Changes, now: Now) {
+        self.heartbeats.begin_epoch(&self.group, Some(changes), now);
         self.began = now;
         self.only_added = changes.removed.is_empty() && !changes.added.is_empty();
         self.own_commits.clear();

@@ -18,9 +18,14 @@ const MAX_WAITING: usize = 8192;
 /// Epochs of which acknowledgements are kept.
 const MAX_EPOCHS: usize = 64;
 
+/// A removal is carried out long before it has waited for so long, unless commits are kept back.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
+
 struct Waiting {
     since: Now,
     kind: WaitingKind,
+    /// It has been told that this waits for too long.
+    told: bool,
 }
 
 enum WaitingKind {
@@ -65,7 +70,7 @@ impl Notices {
             let age = Duration::from_millis(change.age_ms).as_micros();
             let age = u64::try_from(age).unwrap_or(u64::MAX);
             let since = Now::from_micros(now.as_micros().saturating_sub(age));
-            self.waiting.insert(change.id, Waiting { since, kind });
+            self.waiting.insert(change.id, Waiting { since, kind, told: false });
         }
     }
 
@@ -96,6 +101,35 @@ impl Notices {
         let mut leaves: Vec<_> = self.waiting.values().filter_map(leaf).collect();
         leaves.sort_unstable();
         leaves.dedup();
+        leaves
+    }
+
+    fn overdue(&self) -> impl Iterator<Item = Now> {
+        let untold = |waiting: &&Waiting| {
+            !waiting.told && matches!(waiting.kind, WaitingKind::Remove { .. })
+        };
+        self.waiting.values().filter(untold).map(|waiting| waiting.since + REMOVAL_PATIENCE)
+    }
+
+    /// When a removal will have waited for too long.
+    pub(super) fn patience_ends(&self) -> Option<Now> {
+        self.overdue().min()
+    }
+
+    /// Leaves whose removal has waited for too long, each told once.
+    pub(super) fn take_overdue(&mut self, now: Now) -> Vec<u32> {
+        if self.patience_ends().is_none_or(|end| end > now) {
+            return Vec::new();
+        }
+        let mut leaves = Vec::new();
+        for waiting in self.waiting.values_mut().filter(|waiting| !waiting.told) {
+            if let WaitingKind::Remove { leaf } = waiting.kind
+                && waiting.since + REMOVAL_PATIENCE <= now
+            {
+                waiting.told = true;
+                leaves.push(leaf);
+            }
+        }
         leaves
     }
 

@@ -117,12 +117,48 @@ pub enum SessionEvent {
     },
     /// A commit came in that the delivery service should have refused.
     Alarm(CommitAlarm),
+    /// The server may be keeping something back, or telling others something else.
+    History(HistoryAlarm),
     /// The server refused something.
     Refused(Refusal),
     /// A message of the group could not be used.
     Ignored {
         /// Why.
         reason: String,
+    },
+}
+
+/// Why the server is not to be believed, or cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HistoryAlarm {
+    /// A member says, and has signed, that it is in another epoch of this number: two histories.
+    #[error("the member at leaf {leaf} is in another epoch {epoch}")]
+    OtherHistory {
+        /// The member's leaf.
+        leaf: u32,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A member has signed that it is in an epoch whose commit does not come here.
+    #[error("the commit that leads to epoch {epoch} does not come")]
+    Withheld {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Nobody confirms that somebody has gone: its removal waits for longer than any commit takes.
+    #[error("the removal of the member at leaf {leaf} is not confirmed")]
+    RemovalOverdue {
+        /// The leaf.
+        leaf: u32,
+    },
+    /// Less than half of the members have confirmed lately that they are in this call. Nothing is sent until
+    /// they do.
+    #[error("only {confirmed} of {of} members confirm that they are in this call")]
+    TooFewConfirm {
+        /// How many have.
+        confirmed: usize,
+        /// How many should have.
+        of: usize,
     },
 }
 
@@ -140,4 +176,10 @@ pub struct SessionStats {
     pub resyncs: u64,
     /// GroupInfos, Welcomes and trees that it was given and did not take.
     pub joins_refused: u64,
+    /// Heartbeats of members that are in the same epochs.
+    pub heartbeats_confirmed: u64,
+    /// Heartbeats that were one's own, repeated, not signed by whom they name, or of nobody known.
+    pub heartbeats_ignored: u64,
+    /// How often [`SessionEvent::History`] was told.
+    pub history_alarms: u64,
 }

@@ -416,6 +416,7 @@ impl Driver {
                 }
             }
             Output::PeerReady { leaf, epoch } => self.keys.peer_ready(leaf, epoch, now),
+            Output::Sending { allowed } => self.keys.allow_sending(allowed),
             Output::End => self.keys.end(),
             Output::Event(event) => {
                 if let SessionEvent::EpochBegan { epoch, roster, .. } = &event {

@@ -119,6 +119,16 @@ impl MediaKeys {
         }
     }
 
+    /// Stops sending, or goes on.
+    pub(super) fn allow_sending(&self, allowed: bool) {
+        let mut state = self.lock();
+        match &mut state.keys {
+            Some(keys) if allowed => keys.resume_sending(),
+            Some(keys) => keys.stop_sending(),
+            None => {}
+        }
+    }
+
     /// Does what is due and returns what there is to know, and when it is due again.
     pub(super) fn drive(&self, now: Now) -> Driven {
         let mut state = self.lock();

@@ -124,6 +124,9 @@ impl Observer for Watcher {
             SessionEvent::Alarm(alarm) => {
                 pages.mishaps.push(format!("{}: a commit raised an alarm: {alarm:?}", self.name));
             }
+            SessionEvent::History(alarm) => {
+                pages.mishaps.push(format!("{}: {alarm}", self.name));
+            }
             SessionEvent::StatusChanged(Status::Failed { reason }) => {
                 pages.mishaps.push(format!("{} could not go on: {reason}", self.name));
             }

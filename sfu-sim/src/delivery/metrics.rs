@@ -61,6 +61,8 @@ pub struct DeliveryMetrics {
     pub storage_errors: u64,
     /// Counter: acknowledgements received.
     pub acknowledgements: u64,
+    /// Counter: heartbeats received.
+    pub heartbeats: u64,
     /// Counter: failure reports received.
     pub failure_reports: u64,
     /// Counter: members whose connection was lost for longer than the grace period.

@@ -128,6 +128,7 @@ impl DeliveryService {
         now: Now,
     ) -> Result<Answer, Refusal> {
         let leaf = self.check_report(asker, epoch, &heartbeat, now)?;
+        self.metrics.heartbeats += 1;
         let batch = Duration::from_millis(self.config.heartbeat_batch_ms);
         self.heartbeats.insert(leaf, heartbeat, batch, now);
         Ok(Answer::Done)

@@ -1,5 +1,7 @@
 //! A lying server, and members that keep to no rule: what sessions refuse, count, and go on after.
 
+mod histories;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -18,20 +20,20 @@ use crate::evil::Deceit;
 use crate::rogue::Rogue;
 use crate::world::World;
 
-const INVITE: &str = "secret of the link";
+pub(super) const INVITE: &str = "secret of the link";
 
 /// What must not change: epoch, roster, key, status.
-fn state(world: &World, name: &str) -> impl PartialEq + std::fmt::Debug + use<> {
+pub(super) fn state(world: &World, name: &str) -> impl PartialEq + std::fmt::Debug + use<> {
     let session = &world.members[name].session;
     let key = session.base_key_for_audit().map(|key| key.expose_secret().to_vec());
     (session.epoch(), session.roster(), key, session.status().clone(), session.own_leaf())
 }
 
-fn stats(world: &World, name: &str) -> SessionStats {
+pub(super) fn stats(world: &World, name: &str) -> SessionStats {
     *world.members[name].session.stats()
 }
 
-fn session<'a>(world: &'a mut World, name: &str) -> &'a mut Session {
+pub(super) fn session<'a>(world: &'a mut World, name: &str) -> &'a mut Session {
     &mut world.members.get_mut(name).unwrap().session
 }
 

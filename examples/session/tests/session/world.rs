@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use call_session::{Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status};
+use call_session::{
+    HistoryAlarm, Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status,
+};
 use mls::UnixTime;
 use sframe_bridge::Now;
 use sframe_bridge::committer::CommitAlarm;
@@ -25,6 +27,9 @@ pub(crate) struct Member {
     pub(crate) alarms: Vec<CommitAlarm>,
     /// Why messages were of no use.
     pub(crate) ignored: Vec<String>,
+    pub(crate) history: Vec<HistoryAlarm>,
+    /// Whether media may go out.
+    pub(crate) sending: bool,
 }
 
 /// What becomes of an event on its way to somebody.
@@ -46,6 +51,10 @@ pub(crate) struct World {
     pub(crate) lose_next_commit_reply: bool,
     /// Commits of sessions get lost on their way.
     pub(crate) lose_submissions: bool,
+    /// What commits of sessions got lost, with whose they were.
+    pub(crate) lost: Vec<(String, DeliveryRequest)>,
+    /// Heartbeats are passed on.
+    pub(crate) relays: bool,
     /// Drops or alters what the server says.
     pub(crate) censor: Option<Censor>,
     /// What those got who have no session.
@@ -84,6 +93,8 @@ impl World {
             begun: 0,
             alarms: Vec::new(),
             ignored: Vec::new(),
+            history: Vec::new(),
+            sending: true,
         };
         self.members.insert(name.to_owned(), member);
         self.connect(name);
@@ -180,6 +191,7 @@ impl World {
             return;
         };
         if self.lose_submissions && matches!(request, DeliveryRequest::Submit { .. }) {
+            self.lost.push((name.to_owned(), request));
             return;
         }
         let reply = match self.answer(name, request) {
@@ -274,7 +286,13 @@ impl World {
                     DeliveryEvent::GroupInfo { epoch, group_info, ratchet_tree }.into()
                 ));
             }
-            DeliveryRequest::Heartbeat { .. } | DeliveryRequest::ReportFailure { .. } => {}
+            DeliveryRequest::Heartbeat { heartbeat, .. } => {
+                if self.relays {
+                    let heartbeats = vec![heartbeat];
+                    self.tell_members(&DeliveryEvent::Heartbeats { heartbeats });
+                }
+            }
+            DeliveryRequest::ReportFailure { .. } => {}
         }
         Some(Ok(ServerSession::Done.into()))
     }
@@ -413,6 +431,8 @@ impl World {
                     member.code.insert(epoch, code);
                 }
                 Output::Event(SessionEvent::Ignored { reason }) => member.ignored.push(reason),
+                Output::Event(SessionEvent::History(alarm)) => member.history.push(alarm),
+                Output::Sending { allowed } => member.sending = allowed,
                 Output::End => member.ended = true,
                 Output::Event(SessionEvent::Alarm(alarm)) => member.alarms.push(alarm),
                 Output::Begin(_) => member.begun += 1,

@@ -142,6 +142,7 @@ impl Calls {
         metrics.proposals.inc_by(now.proposals_accepted - former.proposals_accepted);
         metrics.resyncs.inc_by(now.resyncs - former.resyncs);
         metrics.storage_errors.inc_by(now.storage_errors - former.storage_errors);
+        metrics.heartbeats.inc_by(now.heartbeats - former.heartbeats);
         metrics.failure_reports.inc_by(now.failure_reports - former.failure_reports);
         metrics
             .epochs_with_two_winners
