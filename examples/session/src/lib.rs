@@ -201,6 +201,11 @@ impl Session {
         self.membership.as_ref().map(Membership::epoch)
     }
 
+    /// The group's identifier. A call that had to begin anew has another one.
+    pub fn group_id(&self) -> Option<Vec<u8>> {
+        self.membership.as_ref().map(|membership| membership.group.id().as_bytes().to_vec())
+    }
+
     /// One's own leaf.
     pub fn own_leaf(&self) -> Option<u32> {
         self.membership.as_ref().map(Membership::own_leaf)

@@ -38,7 +38,7 @@ type Censor = Box<dyn FnMut(&str, DeliveryEvent) -> Option<DeliveryEvent>>;
 /// Orders commits, keeps the log, and believes everybody.
 #[derive(Default)]
 pub(crate) struct World {
-    now: u64,
+    pub(crate) now: u64,
     pub(crate) members: BTreeMap<String, Member>,
     pub(crate) group: Option<GroupSummary>,
     pub(crate) log: Vec<LogEntry>,
@@ -47,7 +47,7 @@ pub(crate) struct World {
     pub(crate) info: Blob,
     pub(crate) pending: BTreeMap<u64, PendingChange>,
     pub(crate) leaves: BTreeMap<String, u32>,
-    next_change: u64,
+    pub(crate) next_change: u64,
     pub(crate) lose_next_commit_reply: bool,
     /// Commits of sessions get lost on their way.
     pub(crate) lose_submissions: bool,

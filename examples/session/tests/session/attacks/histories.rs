@@ -199,9 +199,9 @@ fn a_server_that_withholds_heartbeats() {
     let mut world = relaying(&NAMES);
     world.run(5_000);
     world.relays = false;
-    world.run(60_000);
+    world.run(30_000);
     assert!(NAMES.iter().all(|name| world.members[*name].sending));
-    world.run(40_000);
+    world.run(70_000);
     assert!(NAMES.iter().all(|name| !world.members[*name].sending));
     world.relays = true;
     world.run(65_000);
