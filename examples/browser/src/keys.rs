@@ -84,6 +84,15 @@ impl MediaKeys {
         }
     }
 
+    /// Stops sending, or goes on.
+    pub(crate) fn allow_sending(&mut self, allowed: bool) {
+        match &mut self.keys {
+            Some(keys) if allowed => keys.resume_sending(),
+            Some(keys) => keys.stop_sending(),
+            None => {}
+        }
+    }
+
     /// Does what is due and returns what there is to know.
     pub(crate) fn drive(&mut self, now: Now) -> Vec<Event> {
         let Some(keys) = &mut self.keys else { return Vec::new() };

@@ -221,6 +221,7 @@ impl Call {
                 }
             }
             Output::PeerReady { leaf, epoch } => self.keys.peer_ready(leaf, epoch, now),
+            Output::Sending { allowed } => self.keys.allow_sending(allowed),
             Output::End => self.keys.end(),
             Output::Event(SessionEvent::EpochBegan { epoch, roster, added, removed }) => {
                 self.keys.roster(epoch, roster);

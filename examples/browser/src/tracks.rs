@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 use sframe_bridge::codec::Codec;
-use sframe_bridge::{
-    CallKeys, Now, ReceiveError, Sender, SenderInfo, WaitBuffer, WaitLimits, Waiting,
-};
+use sframe_bridge::{CallKeys, Now, ReceiveError, Sender, WaitBuffer, WaitLimits, Waiting, vp8};
 use sfu_protocol::Identity;
 
 use crate::keys::Roster;
@@ -249,17 +247,23 @@ impl Incoming {
         // Not a member yet, or no longer: the first epoch may still be on its way.
         let Some(keys) = keys else { return Outcome::Wait(0) };
         let mut plain = Vec::new();
+        // Asked first: whoever forges as another on a track of its own must not move the other's replay window.
+        let clear = if matches!(self.codec, Codec::Vp8) { vp8::CLEAR_LENGTH } else { 0 };
+        let ciphertext = sealed.get(clear..).unwrap_or_default();
+        let rightful = keys
+            .receiver()
+            .check_sender(ciphertext, |epoch, leaf| self.rightful(epoch, leaf, rosters));
+        if let Err(error) = rightful {
+            self.refuse(error.reason());
+            return Outcome::Drop;
+        }
         match self.codec.unprotect_into(keys.receiver(), sealed, &mut plain, now) {
-            Ok(opened) if self.rightful(opened.sender, rosters) => {
+            Ok(opened) => {
                 self.opened += 1;
                 self.epoch = Some(opened.sender.epoch);
                 plain.truncate(opened.plain.end);
                 plain.drain(..opened.plain.start);
                 Outcome::Plain(plain)
-            }
-            Ok(_) => {
-                self.refuse("another-sender");
-                Outcome::Drop
             }
             Err(ReceiveError::FutureEpoch { epoch }) => Outcome::Wait(epoch),
             Err(ReceiveError::NoEpoch) => Outcome::Wait(0),
@@ -273,13 +277,13 @@ impl Incoming {
     }
 
     /// Whether the sender is the one whose track this is.
-    fn rightful(&self, sender: SenderInfo, rosters: &Rosters) -> bool {
-        let roster = rosters.iter().rfind(|roster| roster.epoch == sender.epoch);
+    fn rightful(&self, epoch: u64, leaf: u32, rosters: &Rosters) -> bool {
+        let roster = rosters.iter().rfind(|roster| roster.epoch == epoch);
         roster.is_some_and(|roster| {
             roster
                 .members
                 .iter()
-                .any(|member| member.leaf == sender.leaf && member.identity == self.participant)
+                .any(|member| member.leaf == leaf && member.identity == self.participant)
         })
     }
 

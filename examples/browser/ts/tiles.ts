@@ -11,7 +11,7 @@ const REASONS: Record<string, string> = {
   "expired-epoch": "encrypted with a key that has expired",
   "before-join": "encrypted before you joined",
   "no-key-in-time": "its key never came",
-  "another-sender": "it comes from somebody else",
+  "other-sender": "it comes from somebody else",
   "blank-leaf": "its sender is not in the call",
   "malformed-header": "not encrypted as this call demands",
   "too-short": "not encrypted as this call demands",

@@ -30,6 +30,9 @@ impl Session {
 
     pub(super) fn log(&mut self, entries: Vec<LogEntry>, head: u64, more: bool, moment: Moment) {
         let asked_again = entries.last().map(|entry| entry.epoch);
+        if !more {
+            self.notices.forget_beyond(head);
+        }
         for entry in entries {
             self.entry(entry, moment);
         }
@@ -112,7 +115,7 @@ impl Session {
                         )
                         .err();
                     if staged.changes().self_removed {
-                        self.removed();
+                        self.removed(moment);
                         return;
                     }
                     let merged = membership.group.merge(*staged);
@@ -162,10 +165,15 @@ impl Session {
         }
     }
 
-    /// A commit removed this member. If the server took it for gone, it asks to be let in again;
-    /// whom a moderator removed, the server refuses.
-    fn removed(&mut self) {
-        self.end(Status::Removed);
+    /// A commit removed this member. If the server took it for gone, it asks to be let in again; whom a moderator
+    /// removed, the server refuses.
+    fn removed(&mut self, moment: Moment) {
+        if self.requests.awaits(Purpose::Leave) {
+            self.end(Status::Left);
+        } else {
+            self.forget_membership();
+            self.join(moment);
+        }
     }
 
     /// The group is in an epoch, which this commit began: the media keys get it, the others hear that

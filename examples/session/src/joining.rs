@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use mls::codec::Decode;
 use mls::crypto::CryptoRng;
-use mls::wire::{Extensions, RequiredCapabilities};
+use mls::wire::{Extensions, MlsMessage, MlsMessageBody, RequiredCapabilities};
 use mls::{
     CipherSuite, Client, ClientOptions, ExternalJoinOptions, Group, GroupId, GroupInfoOptions,
     GroupOptions, HandshakeFormat, HandshakePolicy, Identity, KeyPackageBundle,
@@ -52,6 +53,16 @@ pub(super) fn make_client(
         options.psks = invite.store();
     }
     Ok(Client::new(suite, identity, options))
+}
+
+/// Whether a Welcome lets in whoever has this key package.
+fn is_for(welcome: &[u8], bundle: &KeyPackageBundle) -> bool {
+    match MlsMessage::from_bytes(welcome) {
+        Ok(MlsMessage(MlsMessageBody::Welcome(welcome))) => {
+            welcome.secrets.iter().any(|entry| entry.new_member == *bundle.reference())
+        }
+        _ => false,
+    }
 }
 
 impl Session {
@@ -120,15 +131,19 @@ impl Session {
         }
     }
 
-    /// The Welcome came: the tree is with the server, once for all who join.
+    /// The Welcome came: the tree is with the server, once for all who join. One for a key package of an earlier
+    /// request, from before a connection broke, is of no use: the one asked for last is on its way.
     pub(super) fn welcomed(&mut self, epoch: u64, welcome: Blob) {
-        match std::mem::replace(&mut self.way, Way::Idle) {
-            Way::Asked(bundle) => {
-                self.way = Way::Welcomed { bundle, welcome };
-                self.ask(Purpose::Tree, DeliveryRequest::FetchTree { epoch });
-            }
-            // A Welcome is sent again until the first acknowledgement.
-            other => self.way = other,
+        // A Welcome is sent again until the first acknowledgement.
+        let Way::Asked(bundle) = &self.way else { return };
+        if !is_for(&welcome, bundle) {
+            self.stats.joins_refused += 1;
+            self.ignored("a welcome for another key package");
+            return;
+        }
+        if let Way::Asked(bundle) = std::mem::replace(&mut self.way, Way::Idle) {
+            self.way = Way::Welcomed { bundle, welcome };
+            self.ask(Purpose::Tree, DeliveryRequest::FetchTree { epoch });
         }
     }
 

@@ -14,6 +14,7 @@ mod heartbeat;
 mod joining;
 mod membership;
 mod notices;
+mod refused;
 mod requests;
 mod status;
 mod trust;
@@ -30,13 +31,14 @@ use sframe_bridge::committer::{Committer, Decision};
 use sframe_bridge::verification::LongCode;
 use sframe_bridge::{BaseKey, CallParameters, Epoch, Now, ParameterFloor, crypto};
 use sfu_protocol::{
-    ClientMessage, CloseReason, DeliveryEvent, DeliveryRequest, GroupSummary, Identity, Refusal,
-    RefusalCode, ServerBody, ServerMessage, SessionEvent as ServerSession,
+    ClientMessage, CloseReason, DeliveryEvent, DeliveryRequest, GroupSummary, Identity, ServerBody,
+    ServerMessage, SessionEvent as ServerSession,
 };
 
 use self::joining::Way;
 use self::membership::Membership;
 use self::notices::Notices;
+use self::refused::Again;
 use self::requests::{Purpose, Requests};
 
 /// The time, on both clocks that the protocols use.
@@ -157,6 +159,8 @@ pub struct Session {
     stats: SessionStats,
     /// Whether media may be sent.
     sending: bool,
+    /// What is to be tried again.
+    again: Option<Again>,
 }
 
 impl Session {
@@ -183,6 +187,7 @@ impl Session {
             status: Status::Offline,
             stats: SessionStats::default(),
             sending: true,
+            again: None,
         })
     }
 
@@ -236,7 +241,8 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is due.
     pub fn next_deadline(&self, now: Now) -> Option<Now> {
-        [self.watch_deadline(), self.commit_deadline(now)].into_iter().flatten().min()
+        let again = self.again.as_ref().map(|again| again.at);
+        [again, self.watch_deadline(), self.commit_deadline(now)].into_iter().flatten().min()
     }
 
     fn commit_deadline(&self, now: Now) -> Option<Now> {
@@ -253,6 +259,7 @@ impl Session {
     /// Does what is due.
     pub fn handle_timeout(&mut self, moment: Moment) {
         self.watch(moment);
+        self.try_again(moment);
         if !self.may_commit() {
             return;
         }
@@ -267,6 +274,7 @@ impl Session {
     /// The connection to the server is gone.
     pub fn disconnected(&mut self) {
         self.connected = false;
+        self.again = None;
         self.requests.forget_all();
         if !self.status.is_over() {
             self.set_status(Status::Offline);
@@ -405,55 +413,6 @@ impl Session {
                 self.set_status(Status::WaitingForGroup);
             }
         }
-    }
-
-    fn refused(&mut self, purpose: Option<Purpose>, refusal: Refusal, moment: Moment) {
-        tracing::debug!(?purpose, code = ?refusal.code, "refused: {}", refusal.message);
-        let later = |millis| moment.now + std::time::Duration::from_millis(millis);
-        match (purpose, &refusal.code) {
-            // The winner's entry has come before this refusal, and the group has moved on with it.
-            (Some(Purpose::Submit), RefusalCode::StaleEpoch { .. }) => {
-                self.submit_refused(later(0));
-                return;
-            }
-            (Some(Purpose::Submit), RefusalCode::RateLimited { retry_after_ms }) => {
-                self.submit_refused(later(*retry_after_ms));
-            }
-            (Some(Purpose::Submit), _) => self.submit_refused(later(200)),
-            (Some(Purpose::Create), _) => {
-                // The group of somebody else may be known already, and be on the way to be joined.
-                if matches!(self.way, Way::Creating(_)) {
-                    self.way = Way::Idle;
-                    self.set_status(Status::WaitingForGroup);
-                }
-            }
-            (Some(Purpose::Join), RefusalCode::NoGroup) => {
-                self.way = Way::Idle;
-                self.set_status(Status::WaitingForGroup);
-            }
-            (Some(Purpose::Join), _) => {
-                let reason = format!("the server does not let us join: {}", refusal.message);
-                self.end(Status::Failed { reason });
-            }
-            (Some(Purpose::Tree), _) => self.join(moment),
-            (Some(Purpose::Log), RefusalCode::LogTruncated { .. }) => self.resync(),
-            (Some(Purpose::GroupInfo), _) => {
-                self.forget_membership();
-                self.join(moment);
-            }
-            (
-                None,
-                RefusalCode::BadToken | RefusalCode::ExpiredToken | RefusalCode::UnknownRoom,
-            )
-            | (None, RefusalCode::RoomFull | RefusalCode::TooManyRooms) => {
-                let reason = format!("the server refuses us: {}", refusal.message);
-                self.end(Status::Failed { reason });
-            }
-            // Without the server's help the call goes on for the others, and this one has gone.
-            (Some(Purpose::Leave), _) => self.end(Status::Left),
-            _ => {}
-        }
-        self.event(SessionEvent::Refused(refusal));
     }
 
     /// Tells the media keys who has the receive keys of an epoch.

@@ -184,8 +184,9 @@ impl Notices {
         if self.held.len() >= MAX_HELD {
             return false;
         }
-        let place = self.held.partition_point(|held| held.seq < entry.seq);
-        if self.held.get(place).is_none_or(|held| held.seq != entry.seq) {
+        let order = |entry: &LogEntry| (entry.epoch, entry.seq);
+        let place = self.held.partition_point(|held| order(held) < order(&entry));
+        if self.held.get(place).is_none_or(|held| order(held) != order(&entry)) {
             self.held.insert(place, entry);
         }
         true
@@ -198,6 +199,11 @@ impl Notices {
         }
         let is_next = self.held.front().is_some_and(|entry| entry.epoch == epoch);
         if is_next { self.held.pop_front() } else { None }
+    }
+
+    /// The log ends at this epoch: entries of later ones are not from it.
+    pub(super) fn forget_beyond(&mut self, head: u64) {
+        self.held.retain(|entry| entry.epoch <= head);
     }
 
     /// Whether entries of later epochs are held.
@@ -226,6 +232,12 @@ mod tests {
         assert_eq!(notices.next_held(2), None);
         assert!(notices.holds_entries());
         assert_eq!(notices.next_held(3).map(|entry| entry.seq), Some(5));
+        assert!(!notices.holds_entries());
+        // One that claims another epoch does not keep the true one of its place out.
+        assert!(notices.hold(entry(8, 900)) && notices.hold(entry(8, 4)));
+        assert_eq!(notices.next_held(4).map(|entry| entry.epoch), Some(4));
+        assert!(notices.holds_entries());
+        notices.forget_beyond(5);
         assert!(!notices.holds_entries());
     }
 

@@ -136,8 +136,7 @@ impl Receiving {
             self.wait(0, frame, note, now, state);
             return;
         };
-        let opened =
-            rightful.and_then(|()| self.format.unprotect(receiver, &mut frame, now));
+        let opened = rightful.and_then(|()| self.format.unprotect(receiver, &mut frame, now));
         let opened = match opened {
             Ok(opened) => opened,
             Err(ReceiveError::FutureEpoch { epoch }) => {

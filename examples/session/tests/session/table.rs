@@ -1,4 +1,4 @@
-//! Keeps `ATTACKS.md` true: every test that it names exists, every test of a module `attacks` stands in it, and what a
+//! Keeps `ATTACKS.md` true: every test that it names exists, every test of a module `attacks` or `faults` stands in it, and what a
 //! row calls the refusal and the counter stands in one of its tests.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,8 @@ fn every_attack_is_in_the_table_and_every_row_is_true() {
     let tests = tests();
     let mut wrong = Vec::new();
     let mut named = Vec::new();
-    let rows = TABLE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Attack"));
+    let is_head = |line: &str| line.starts_with("| Attack") || line.starts_with("| Fault");
+    let rows = TABLE.lines().filter(|line| line.starts_with("| ") && !is_head(line));
     for row in rows {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [attack, layer, refusal, counter, names] = cells[..] else {
@@ -91,7 +92,8 @@ fn every_attack_is_in_the_table_and_every_row_is_true() {
             wrong.push(format!("{word} stands in none of the tests ({attack})"));
         }
     }
-    let attacks = tests.keys().filter(|path| path.contains("attacks::"));
+    let attacks =
+        tests.keys().filter(|path| path.contains("attacks::") || path.contains("faults::"));
     wrong.extend(
         attacks.filter(|path| !named.contains(path)).map(|path| format!("in no row: {path}")),
     );

@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) info: Blob,
     pub(crate) pending: BTreeMap<u64, PendingChange>,
     pub(crate) leaves: BTreeMap<String, u32>,
+    /// Whom a moderator removed.
+    pub(crate) banned: BTreeSet<String>,
     pub(crate) next_change: u64,
     pub(crate) lose_next_commit_reply: bool,
     /// Commits of sessions get lost on their way.
@@ -230,6 +232,9 @@ impl World {
                 self.leaves.insert(name.to_owned(), 0);
                 return Some(Ok(DeliveryEvent::Created { group }.into()));
             }
+            DeliveryRequest::Join { .. } if self.banned.contains(name) => {
+                return Some(Err(Refusal::new(RefusalCode::Removed, "removed")));
+            }
             DeliveryRequest::Join { key_package } => {
                 if self.leaves.contains_key(name) {
                     self.gone(name, RemovalReason::Rejoins);
@@ -355,6 +360,13 @@ impl World {
         self.append(name, head, EntryKind::Commit, commit);
         for member in &changes.removed {
             self.leaves.remove(&name_of(member));
+            let moderated = |change: &PendingChange| {
+                matches!(change.kind, ChangeKind::Remove { leaf, reason, .. }
+                    if leaf == member.leaf.0 && reason == RemovalReason::Moderator)
+            };
+            if self.pending.values().any(moderated) {
+                self.banned.insert(name_of(member));
+            }
         }
         for member in &changes.added {
             self.leaves.insert(name_of(member), member.leaf.0);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use call_session::HistoryAlarm;
 use sframe_bridge::Now;
-use sfu_protocol::{Blob, DeliveryEvent, DeliveryRequest, EntryKind, LogEntry, RemovalReason};
+use sfu_protocol::{Blob, DeliveryEvent, DeliveryRequest, EntryKind, LogEntry};
 
 use super::{INVITE, session, state, stats};
 use crate::call;
@@ -137,7 +137,7 @@ fn a_removal_that_the_server_does_not_let_happen() {
     let mut world = relaying(&NAMES);
     let epoch = world.agree(&NAMES);
     world.lose_submissions = true;
-    world.gone("carol", RemovalReason::Left);
+    session(&mut world, "carol").leave();
     world.run(4_500);
     assert!(NAMES.iter().all(|name| stats(&world, name).history_alarms == 0));
     world.run(1_500);
