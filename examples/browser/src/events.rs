@@ -72,7 +72,7 @@ pub(crate) fn session(event: &SessionEvent) -> Option<Told<'_>> {
         SessionEvent::Alarm(alarm) => {
             Told::Alarm { words: format!("the server let a wrong commit through: {alarm:?}") }
         }
-        SessionEvent::History(alarm) => json!({ "type": "alarm", "words": alarm.to_string() }),
+        SessionEvent::History(alarm) => Told::Alarm { words: alarm.to_string() },
         SessionEvent::Refused(refusal) => {
             Told::Trouble { words: format!("the server refused: {}", refusal.message) }
         }

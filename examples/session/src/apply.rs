@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mls::codec::Encode;
 use mls::wire::Proposal;
 use mls::{Action, Changes, Processed};
 use sframe_bridge::Now;
@@ -145,8 +146,7 @@ impl Session {
         if let Some(membership) = &mut self.membership {
             membership.advanced(&change.changes, moment.now);
             let removed: Vec<_> = change.changes.removed.iter().map(|m| m.leaf.0).collect();
-            let keys = membership.signature_keys();
-            self.notices.advanced(change.epoch, &keys, &removed);
+            self.notices.advanced(change.epoch, &change.changes.welcomed, &removed);
         }
         self.announce_epoch(Some(&change.changes));
     }
@@ -223,7 +223,11 @@ impl Session {
         for change in added {
             let key_package = match &change.kind {
                 ChangeKind::Add { key_package, .. } => {
-                    self.client.read_key_package(key_package, moment.unix).ok()
+                    self.client.read_key_package(key_package, moment.unix).ok().and_then(|read| {
+                        let reference =
+                            self.client.suite().key_package_ref(&read.to_bytes()).ok()?;
+                        Some((read, reference))
+                    })
                 }
                 _ => None,
             };

@@ -31,8 +31,8 @@ use sframe_bridge::committer::{Committer, Decision};
 use sframe_bridge::verification::LongCode;
 use sframe_bridge::{BaseKey, CallParameters, Epoch, Now, ParameterFloor, crypto};
 use sfu_protocol::{
-    ClientMessage, CloseReason, DeliveryEvent, DeliveryRequest, GroupSummary, Identity, ServerBody,
-    ServerMessage, SessionEvent as ServerSession,
+    ClientMessage, CloseReason, DeliveryEvent, DeliveryRequest, EntryKind, GroupSummary, Identity,
+    ServerBody, ServerMessage, SessionEvent as ServerSession,
 };
 
 use self::joining::Way;
@@ -367,7 +367,12 @@ impl Session {
             DeliveryEvent::GroupInfo { group_info, ratchet_tree, .. } => {
                 self.group_info_came(&group_info, &ratchet_tree, moment);
             }
-            DeliveryEvent::Entry { entry } => self.entry(entry, moment),
+            DeliveryEvent::Entry { entry } => {
+                if entry.kind == EntryKind::Commit {
+                    self.notices.server_in(entry.epoch.saturating_add(1));
+                }
+                self.entry(entry, moment);
+            }
             DeliveryEvent::Log { entries, head, more } => self.log(entries, head, more, moment),
             DeliveryEvent::PendingChanged { added, resolved } => {
                 self.pending_changed(&added, &resolved, moment);
@@ -391,6 +396,9 @@ impl Session {
         moment: Moment,
     ) {
         self.notices.clear_changes();
+        if let Some(group) = &group {
+            self.notices.server_in(group.epoch);
+        }
         if let Some(membership) = &self.membership {
             let same = group
                 .as_ref()

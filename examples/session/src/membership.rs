@@ -223,11 +223,6 @@ impl Membership {
         self.referenced.clear();
     }
 
-    /// The signature keys of all members.
-    pub(super) fn signature_keys(&self) -> Vec<Vec<u8>> {
-        self.group.roster().map(|member| member.signature_key.as_bytes().to_vec()).collect()
-    }
-
     fn is_occupied(&self, leaf: u32) -> bool {
         self.group.member(LeafIndex(leaf)).is_some()
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use mls::KeyPackage;
+use mls::wire::KeyPackageRef;
 use sframe_bridge::Now;
 use sframe_bridge::committer::{ChangeKind, PendingChange};
 use sfu_protocol::{ChangeId, LogEntry};
@@ -24,12 +25,14 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(5);
 struct Waiting {
     since: Now,
     kind: WaitingKind,
+    /// The epoch that the server was in when it said so, as far as is known here.
+    head: u64,
     /// It has been told that this waits for too long.
     told: bool,
 }
 
 enum WaitingKind {
-    Add(Box<KeyPackage>),
+    Add { key_package: Box<KeyPackage>, reference: KeyPackageRef },
     Remove { leaf: u32 },
     Proposal,
 }
@@ -37,6 +40,7 @@ enum WaitingKind {
 /// Pending changes, acknowledgements, and log entries whose turn has not come.
 #[derive(Default)]
 pub(super) struct Notices {
+    head: u64,
     waiting: BTreeMap<ChangeId, Waiting>,
     acknowledged: BTreeMap<u64, BTreeSet<u32>>,
     held: VecDeque<LogEntry>,
@@ -48,16 +52,21 @@ impl Notices {
         self.waiting.clear();
     }
 
+    /// The server is in this epoch: what it says from now on to be pending, is pending in it.
+    pub(super) fn server_in(&mut self, epoch: u64) {
+        self.head = epoch;
+    }
+
     /// Takes in a pending change; for an add, `key_package` is the one in it, if it is valid.
     pub(super) fn add_change(
         &mut self,
         change: &sfu_protocol::PendingChange,
-        key_package: Option<KeyPackage>,
+        key_package: Option<(KeyPackage, KeyPackageRef)>,
         now: Now,
     ) {
         let kind = match (&change.kind, key_package) {
-            (sfu_protocol::ChangeKind::Add { .. }, Some(key_package)) => {
-                WaitingKind::Add(Box::new(key_package))
+            (sfu_protocol::ChangeKind::Add { .. }, Some((key_package, reference))) => {
+                WaitingKind::Add { key_package: Box::new(key_package), reference }
             }
             // The server should have refused it, and nobody else can add it either.
             (sfu_protocol::ChangeKind::Add { .. }, None) => return,
@@ -70,7 +79,7 @@ impl Notices {
             let age = Duration::from_millis(change.age_ms).as_micros();
             let age = u64::try_from(age).unwrap_or(u64::MAX);
             let since = Now::from_micros(now.as_micros().saturating_sub(age));
-            self.waiting.insert(change.id, Waiting { since, kind, told: false });
+            self.waiting.insert(change.id, Waiting { since, kind, head: self.head, told: false });
         }
     }
 
@@ -81,13 +90,13 @@ impl Notices {
 
     /// Forgets the adds: they cannot be committed.
     pub(super) fn drop_adds(&mut self) {
-        self.waiting.retain(|_, waiting| !matches!(waiting.kind, WaitingKind::Add(_)));
+        self.waiting.retain(|_, waiting| !matches!(waiting.kind, WaitingKind::Add { .. }));
     }
 
     /// The key packages that wait to be added.
     pub(super) fn adds(&self) -> impl Iterator<Item = &KeyPackage> {
         self.waiting.values().filter_map(|waiting| match &waiting.kind {
-            WaitingKind::Add(key_package) => Some(&**key_package),
+            WaitingKind::Add { key_package, .. } => Some(&**key_package),
             _ => None,
         })
     }
@@ -140,7 +149,7 @@ impl Notices {
             .map(|waiting| PendingChange {
                 since: waiting.since,
                 kind: match waiting.kind {
-                    WaitingKind::Add(_) => ChangeKind::Add,
+                    WaitingKind::Add { .. } => ChangeKind::Add,
                     WaitingKind::Remove { leaf } => ChangeKind::Remove { leaf },
                     WaitingKind::Proposal => ChangeKind::NewEpoch,
                 },
@@ -148,14 +157,13 @@ impl Notices {
             .collect()
     }
 
-    /// The group is in `epoch`, where these keys sign; its commit removed these leaves. What the
-    /// commit carried out no longer waits: the server says so too, but a moment later.
-    pub(super) fn advanced(&mut self, epoch: u64, keys: &[Vec<u8>], removed: &[u32]) {
+    /// The group is in `epoch`, whose commit welcomed these and removed these leaves. What the commit carried out no
+    /// longer waits: the server says so too, but a moment later. What the server said to be pending in that epoch
+    /// or a later one is of leaves that were taken anew; that happens while the log is replayed.
+    pub(super) fn advanced(&mut self, epoch: u64, welcomed: &[KeyPackageRef], removed: &[u32]) {
         self.waiting.retain(|_, waiting| match &waiting.kind {
-            WaitingKind::Add(key_package) => {
-                let key = key_package.leaf_node.signature_key.as_bytes();
-                keys.iter().all(|of_member| of_member != key)
-            }
+            WaitingKind::Add { reference, .. } => !welcomed.contains(reference),
+            _ if waiting.head >= epoch => true,
             WaitingKind::Remove { leaf } => !removed.contains(leaf),
             WaitingKind::Proposal => false,
         });
@@ -255,24 +263,33 @@ mod tests {
         assert!(notices.has_acknowledged(999, 1) && !notices.has_acknowledged(1, 1));
     }
 
+    fn removal(id: u64, leaf: u32) -> sfu_protocol::PendingChange {
+        sfu_protocol::PendingChange {
+            id: ChangeId(id),
+            age_ms: 10,
+            kind: sfu_protocol::ChangeKind::Remove {
+                leaf,
+                identity: Identity::new("bob"),
+                reason: RemovalReason::Left,
+                proposal: None,
+            },
+        }
+    }
+
     #[test]
     fn a_removal_waits_until_a_commit_carries_it_out() {
         let mut notices = Notices::default();
         for (id, leaf) in [(1, 4), (2, 4), (3, 5)] {
-            let change = sfu_protocol::PendingChange {
-                id: ChangeId(id),
-                age_ms: 10,
-                kind: sfu_protocol::ChangeKind::Remove {
-                    leaf,
-                    identity: Identity::new("bob"),
-                    reason: RemovalReason::Left,
-                    proposal: None,
-                },
-            };
-            notices.add_change(&change, None, Now::from_millis(100));
+            notices.add_change(&removal(id, leaf), None, Now::from_millis(100));
         }
         assert_eq!(notices.removes(), [4, 5]);
         assert_eq!(notices.changes()[0].since, Now::from_millis(90));
+        // In the epoch that this commit began somebody else sits there, who is to go too.
+        let mut later = Notices::default();
+        later.server_in(1);
+        later.add_change(&removal(1, 4), None, Now::from_millis(100));
+        later.advanced(1, &[], &[4]);
+        assert_eq!(later.removes(), [4]);
         notices.advanced(1, &[], &[4]);
         assert_eq!(notices.removes(), [5]);
         notices.resolve(ChangeId(3));

@@ -155,7 +155,12 @@ impl World {
             participants: Vec::new(),
             resumed: false,
             media: false,
-            limits: Limits { message_bytes: 1, hard_message_bytes: 1, messages_per_second: 1 },
+            limits: Limits {
+                message_bytes: 1,
+                hard_message_bytes: 1,
+                messages_per_second: 1,
+                report_interval_ms: 1,
+            },
         };
         let moment = self.moment();
         let member = self.members.get_mut(name).unwrap();
