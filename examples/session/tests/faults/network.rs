@@ -82,3 +82,11 @@ impl<T: Clone> Network<T> {
         self.under_way.retain(|_, item| !which(item));
     }
 }
+
+/// Flips a bit; what is no text any more is nothing to whoever gets it.
+pub fn flip_text(text: &mut String, bit: u64) {
+    let mut bytes = std::mem::take(text).into_bytes();
+    let bit = bit as usize % (bytes.len() * 8);
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    *text = String::from_utf8(bytes).unwrap_or_default();
+}

@@ -18,7 +18,7 @@ use sfu_sim::protocol::{
 };
 
 use crate::member::Member;
-use crate::network::{Faults, Network};
+use crate::network::{Faults, Network, flip_text};
 
 /// The clocks begin here, in seconds since 1970.
 const START: u64 = 1_790_000_000;
@@ -491,12 +491,4 @@ fn open(
     let call = CallId::new("room");
     let loaded = runtime.block_on(Loaded::read(storage, &call)).unwrap();
     DeliveryService::open(DeliveryConfig::default(), call, boot, loaded, now)
-}
-
-/// Flips a bit; what is no text any more is nothing to whoever gets it.
-fn flip_text(text: &mut String, bit: u64) {
-    let mut bytes = std::mem::take(text).into_bytes();
-    let bit = bit as usize % (bytes.len() * 8);
-    bytes[bit / 8] ^= 1 << (bit % 8);
-    *text = String::from_utf8(bytes).unwrap_or_default();
 }
