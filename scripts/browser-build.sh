@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the browser package into examples/browser/dist: wasm from the Rust crates, bindings, TypeScript, page.
 # Needs Rust, node and npm. The wasm32 target comes from rustup where it has it; otherwise a private toolchain is made from
-# Debian's packages under target/wasm32 (or $FRAMELOCK_WASM32).
+# Debian's packages under target/wasm32 (or $FRAMELOCK_WASM32). Exit code 3: no toolchain for wasm32 can be had.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -18,7 +18,7 @@ toolchain() { # prints the rustc that builds for wasm32
     echo "$private/rustc"
 }
 
-rustc=$(toolchain)
+rustc=$(toolchain) || exit 3
 cd examples/browser
 [ -d node_modules/typescript ] || npm ci --no-audit --no-fund --loglevel=error >/dev/null
 # Inlining makes a module for downloads larger; paths of this machine have no place in it.

@@ -21,6 +21,7 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "format"
 cargo fmt --all --check
+cargo fmt --manifest-path examples/browser/Cargo.toml --check
 step "lints"
 cargo clippy --release --workspace --all-targets -- -D warnings
 step "tests"
@@ -37,5 +38,9 @@ step "the default call"
 "${CARGO_TARGET_DIR:-target}/release/call" --report "${CARGO_TARGET_DIR:-target}/call-report.json"
 step "the server's memory under clients that come and go"
 "${CARGO_TARGET_DIR:-target}/release/soak" --clients 40 --rooms 4 --seconds 30 --stay 6 --growth 40
+step "out in the world: ts-mls, Chromium, Janus"
+scripts/ts-mls-test.sh
+scripts/browser-test.sh
+scripts/janus-test.sh
 echo
 echo "all checks passed"

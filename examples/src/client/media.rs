@@ -60,7 +60,7 @@ pub(super) struct Media {
 struct Connection {
     peer: Peer,
     /// The one on which the SFU sends, where it wants its own.
-    receiver: Option<Peer>,
+    receiver: Option<ReceivingPeer>,
     sender: mpsc::Sender<PeerEvent>,
     events: mpsc::Receiver<PeerEvent>,
     keyframes_wanted: Vec<Arc<AtomicBool>>,
@@ -70,6 +70,39 @@ struct Connection {
     unplaced: Vec<RemoteTrack>,
     /// Aborted when the connection goes.
     sending: JoinSet<()>,
+}
+
+impl Connection {
+    /// Answers on the receiving connection. An offer of another ICE agent begins a new one.
+    async fn answer_apart(&mut self, bind: SocketAddr, sdp: String) -> Result<String, PeerError> {
+        let remote = ice_user(&sdp);
+        let former = self.receiver.take_if(|receiver| receiver.remote != remote);
+        let receiver = match &mut self.receiver {
+            Some(receiver) => receiver,
+            None => {
+                let peer = Peer::answering(bind, &self.sender).await?;
+                self.receiver.insert(ReceivingPeer { peer, remote })
+            }
+        };
+        let answer = receiver.peer.answer(sdp).await;
+        if let Some(former) = former {
+            former.peer.close().await;
+        }
+        answer
+    }
+}
+
+/// A peer connection that only receives.
+struct ReceivingPeer {
+    peer: Peer,
+    /// The ICE user name of the other side: it stays as long as a connection is renegotiated.
+    remote: String,
+}
+
+/// The first ICE user name of an SDP (RFC 8839, section 5.4).
+fn ice_user(sdp: &str) -> String {
+    let user = sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:"));
+    user.unwrap_or_default().to_owned()
 }
 
 impl Media {
@@ -163,15 +196,11 @@ impl Media {
             MediaEvent::Offer { offer, sdp, tracks } => {
                 connection.forwarded =
                     tracks.into_iter().map(|track| (track.mid.clone(), track)).collect();
-                let peer = match &mut connection.receiver {
-                    Some(receiver) => receiver,
-                    None if self.options.separate_receiver => {
-                        let peer = Peer::answering(self.bind, &connection.sender).await?;
-                        connection.receiver.insert(peer)
-                    }
-                    None => &mut connection.peer,
+                let sdp = if self.options.separate_receiver {
+                    connection.answer_apart(self.bind, sdp).await?
+                } else {
+                    connection.peer.answer(sdp).await?
                 };
-                let sdp = peer.answer(sdp).await?;
                 for track in std::mem::take(&mut connection.unplaced) {
                     self.place(track);
                 }
@@ -242,7 +271,7 @@ impl Media {
             connection.sending.abort_all();
             connection.peer.close().await;
             if let Some(receiver) = connection.receiver.take() {
-                receiver.close().await;
+                receiver.peer.close().await;
             }
             let finishing = async { while self.receiving.join_next().await.is_some() {} };
             if tokio::time::timeout(std::time::Duration::from_secs(1), finishing).await.is_err() {
