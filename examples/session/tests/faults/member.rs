@@ -76,9 +76,11 @@ impl Member {
                     let keys = self.keys.as_mut().unwrap();
                     if let Err(error) = keys.install_epoch(*epoch, moment.now) {
                         self.session.install_failed(error);
-                    } else {
-                        let key = self.session.base_key_for_audit().unwrap();
-                        let epoch = (self.group(), self.session.epoch().unwrap());
+                    } else if let Some(key) = self.session.base_key_for_audit()
+                        && let Some(epoch) = self.session.epoch()
+                    {
+                        // The session may be further already, or out of the call.
+                        let epoch = (self.group(), epoch);
                         self.base_keys.insert(epoch, key.expose_secret().to_vec());
                     }
                 }
