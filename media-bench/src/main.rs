@@ -1,17 +1,20 @@
-//! The report and what is done with it.
+//! The report and what is done with it, and the simulation.
 //!
-//! Exit codes: 0 done; 1 could not be carried out; 2 wrong command line; 3 `compare` found figures that are worse.
+//! Exit codes: 0 done; 1 could not be carried out; 2 wrong command line; 3 `compare` found figures that are worse;
+//! 4 `simulate` missed a target.
 
 use std::{
     fs,
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use media_bench::report::{self, Comparison, Document, Extent, Section};
+use media_bench::simulate::{self, Scenario};
 
 /// Benchmarks beside the peers.
 #[derive(Debug, Parser)]
@@ -27,6 +30,8 @@ enum Command {
     Report(ReportArguments),
     /// Shows what is worse in the newer of two reports. Exit code 3 when something is.
     Compare(CompareArguments),
+    /// Plays a call under virtual time. Exit code 4 when a target of the scenario is missed.
+    Simulate(SimulateArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,10 +61,26 @@ struct CompareArguments {
     times: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct SimulateArguments {
+    /// The scenario.
+    scenario: PathBuf,
+    /// The seed; the same one gives the same report.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many seeds are played, from that one on.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    runs: u64,
+    /// Where the report goes: one JSON object, or one on each line where several seeds are played.
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Report(arguments) => report(&arguments),
         Command::Compare(arguments) => compare(&arguments),
+        Command::Simulate(arguments) => simulate(&arguments),
     };
     done.unwrap_or_else(|error| {
         // With standard error closed there is nobody to tell; the exit code says it.
@@ -86,4 +107,22 @@ fn compare(arguments: &CompareArguments) -> Result<ExitCode> {
     let comparison = Comparison::new(&old, &new, threshold / 100.0, *times);
     write!(io::stdout(), "{}", comparison.show())?;
     Ok(if comparison.slower.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+fn simulate(arguments: &SimulateArguments) -> Result<ExitCode> {
+    let SimulateArguments { scenario, seed, runs, report } = arguments;
+    let scenario = Scenario::load(scenario)?;
+    let mut out = String::new();
+    let mut met = true;
+    for seed in *seed..seed.saturating_add(*runs) {
+        let began = Instant::now();
+        let found = simulate::play(&scenario, seed)?;
+        out += &if *runs == 1 { found.to_json()? } else { found.to_json_line()? };
+        met &= found.targets_met;
+        writeln!(io::stdout(), "{}", simulate::summary(&found, began.elapsed()))?;
+    }
+    if let Some(path) = report {
+        fs::write(path, out).with_context(|| format!("{}", path.display()))?;
+    }
+    Ok(if met { ExitCode::SUCCESS } else { ExitCode::from(4) })
 }

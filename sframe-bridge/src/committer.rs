@@ -12,11 +12,16 @@ use core::time::Duration;
 pub struct CommitterConfig {
     /// Time between commits that only add. Default 500 ms.
     pub add_spacing: Duration,
-    /// How long the next in line waits for the one before it, when somebody is to be removed.
-    /// Default 150 ms.
+    /// How long the next in line waits for the one before it, when somebody is to be removed: longer
+    /// than a commit takes to come back to it, or most commits would be built in vain.
+    /// Default 250 ms.
     pub removal_stagger: Duration,
     /// The same for commits that only add. Default 400 ms.
     pub add_stagger: Duration,
+    /// How old an epoch must be for those who have not acknowledged it to stand at the end of the line.
+    /// Before that members know of different acknowledgements, and many would each be the first in a
+    /// line of its own. Default 600 ms.
+    pub acknowledgement_grace: Duration,
     /// How many build a commit that removes at the same time. Default 2.
     pub removal_builders: usize,
     /// After how long without a commit the group is refreshed. Default 60 s.
@@ -33,8 +38,9 @@ impl Default for CommitterConfig {
     fn default() -> Self {
         Self {
             add_spacing: Duration::from_millis(500),
-            removal_stagger: Duration::from_millis(150),
+            removal_stagger: Duration::from_millis(250),
             add_stagger: Duration::from_millis(400),
+            acknowledgement_grace: Duration::from_millis(600),
             removal_builders: 2,
             refresh_after: Duration::from_secs(60),
             refresh_stagger: Duration::from_secs(2),
@@ -164,7 +170,7 @@ impl Committer {
                 return Decision::Wait { until: answered };
             }
         }
-        let due = [self.change_due(view), Some(self.refresh_due(view))];
+        let due = [self.change_due(view, now), Some(self.refresh_due(view))];
         let Some(next) = due.into_iter().flatten().min_by_key(|due| due.at) else {
             return Decision::Abstain;
         };
@@ -201,7 +207,17 @@ impl Committer {
         Ok(())
     }
 
-    fn change_due(&self, view: &View<'_>) -> Option<Due> {
+    fn change_due(&self, view: &View<'_>, now: Now) -> Option<Due> {
+        let settled = view.epoch_began + self.config.acknowledgement_grace;
+        let early = self.change_due_by(view, false)?;
+        if now < settled && early.at < settled {
+            return Some(early);
+        }
+        let due = self.change_due_by(view, true)?;
+        Some(Due { at: due.at.max(settled), ..due })
+    }
+
+    fn change_due_by(&self, view: &View<'_>, settled: bool) -> Option<Due> {
         let oldest = |wanted: fn(&ChangeKind) -> bool| {
             let matching = view.pending.iter().filter(move |change| wanted(&change.kind));
             matching.min_by_key(|change| change.since)
@@ -214,7 +230,7 @@ impl Committer {
         if let Some(leaf) = leaving.min()
             && let Some(removal) = oldest(|kind| matches!(kind, ChangeKind::Remove { .. }))
         {
-            let place = place_in_line(view, leaf);
+            let place = place_in_line(view, leaf, settled);
             let steps = place.saturating_sub(self.config.removal_builders.saturating_sub(1));
             let from = removal.since.max(view.epoch_began);
             let at = from + times(self.config.removal_stagger, steps);
@@ -230,7 +246,7 @@ impl Committer {
         } else {
             view.epoch_began
         };
-        let place = place_in_line(view, first_free_leaf(view));
+        let place = place_in_line(view, first_free_leaf(view), settled);
         let at = add.since.max(spaced) + times(self.config.add_stagger, place);
         Some(Due { at, cause: CommitCause::Add })
     }
@@ -258,10 +274,10 @@ fn distance(a: u32, b: u32) -> u32 {
     a ^ b
 }
 
-/// How many come before this member: acknowledged ones first, then by nearness to the changed
-/// leaf, whose blanked path the nearest member's own path refills.
-fn place_in_line(view: &View<'_>, changed: u32) -> usize {
-    let rank = |member: &Member| (!member.acknowledged, distance(member.leaf, changed));
+/// How many come before this member: acknowledged ones first once that is `settled`, then by nearness
+/// to the changed leaf, whose blanked path the nearest member's own path refills.
+fn place_in_line(view: &View<'_>, changed: u32, settled: bool) -> usize {
+    let rank = |member: &Member| (settled && !member.acknowledged, distance(member.leaf, changed));
     let own = view.members.iter().find(|member| member.leaf == view.own_leaf).map(rank);
     let candidates = view.members.iter().filter(|member| !is_leaving(view, member.leaf));
     candidates.filter(|member| Some(rank(member)) < own).count()

@@ -12,13 +12,13 @@ pub struct SwitchTiming {
     /// After a commit that removes somebody. Default 80 ms; sensible values are 60 to 100 ms, and
     /// the others' wait buffers absorb the skew.
     pub after_removal: Duration,
-    /// After any other commit. Default 300 ms.
+    /// After any other commit. Default 200 ms: most have the commit by then, and the wait buffers absorb the rest.
     pub otherwise: Duration,
 }
 
 impl Default for SwitchTiming {
     fn default() -> Self {
-        Self { after_removal: Duration::from_millis(80), otherwise: Duration::from_millis(300) }
+        Self { after_removal: Duration::from_millis(80), otherwise: Duration::from_millis(200) }
     }
 }
 

@@ -201,9 +201,9 @@ impl Session {
             added: changes.map(|changes| names(&changes.added)).unwrap_or_default(),
             removed: changes.map(|changes| names(&changes.removed)).unwrap_or_default(),
         });
-        self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
+        self.acknowledge(epoch);
         // Some may have been quicker.
-        let ready = self.notices.acknowledgements(epoch);
+        let ready = self.notices.acknowledgements(epoch).collect();
         self.peers_ready(epoch, ready);
         if !matches!(self.status, Status::CatchingUp { .. }) {
             self.set_status(Status::Member { epoch });

@@ -6,9 +6,8 @@ use mls::codec::Decode;
 use mls::crypto::CryptoRng;
 use mls::wire::{Extensions, MlsMessage, MlsMessageBody, RequiredCapabilities};
 use mls::{
-    CipherSuite, Client, ClientOptions, ExternalJoinOptions, Group, GroupId, GroupInfoOptions,
-    GroupOptions, HandshakeFormat, HandshakePolicy, Identity, KeyPackageBundle,
-    PendingExternalJoin,
+    Client, ClientOptions, ExternalJoinOptions, Group, GroupId, GroupInfoOptions, GroupOptions,
+    HandshakeFormat, HandshakePolicy, Identity, KeyPackageBundle, PendingExternalJoin,
 };
 use sframe_bridge::{CallParameters, CallRules};
 use sfu_protocol::{Blob, DeliveryRequest, GroupSummary};
@@ -17,9 +16,6 @@ use super::membership::Membership;
 use super::requests::Purpose;
 use super::status::{SessionEvent, Status};
 use super::{Moment, Output, Session, SessionConfig, SessionError, trust};
-
-/// The suite of calls: P-256, AES-128-GCM, SHA-256 (RFC 9420, section 17.1).
-const SUITE: CipherSuite = CipherSuite::P256_AES128GCM_SHA256_P256;
 
 /// On which way into the call the session is.
 pub(super) enum Way {
@@ -39,7 +35,7 @@ pub(super) fn make_client(
     config: &SessionConfig,
     rng: &mut dyn CryptoRng,
 ) -> Result<Client, SessionError> {
-    let suite = mls::crypto::default_provider().suite(SUITE).ok_or(SessionError::Suite)?;
+    let suite = mls::crypto::default_provider().suite(config.suite).ok_or(SessionError::Suite)?;
     let identity = Identity::basic(config.identity.as_str(), suite, rng)?;
     let mut options = ClientOptions::new(trust::NamedMembers);
     options.rules = Arc::new(CallRules);

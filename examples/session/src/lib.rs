@@ -54,6 +54,8 @@ pub struct Moment {
 pub struct SessionConfig {
     /// Its name; the token says the same.
     pub identity: Identity,
+    /// The MLS cipher suite of the call (RFC 9420, section 17.1); all participants use the same one.
+    pub suite: mls::CipherSuite,
     /// The parameters of a call that it creates.
     pub parameters: CallParameters,
     /// The least that it accepts of a call that it joins.
@@ -69,6 +71,7 @@ impl SessionConfig {
     pub fn new(identity: Identity) -> Self {
         Self {
             identity,
+            suite: mls::CipherSuite::P256_AES128GCM_SHA256_P256,
             parameters: CallParameters::default(),
             floor: ParameterFloor::default(),
             invite: None,
@@ -405,7 +408,7 @@ impl Session {
                 .is_some_and(|group| group.group_id[..] == *membership.group.id().as_bytes());
             if same && leaf.is_some() {
                 let epoch = membership.epoch();
-                self.ask(Purpose::Note, DeliveryRequest::Ack { epoch });
+                self.acknowledge(epoch);
                 self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch: epoch });
                 self.set_status(Status::CatchingUp { epoch });
                 return;
@@ -437,6 +440,12 @@ impl Session {
 
     fn ask(&mut self, purpose: Purpose, body: DeliveryRequest) {
         let message = self.requests.ask(purpose, body);
+        self.outputs.push_back(Output::Send(message));
+    }
+
+    /// Says that an epoch's receive keys are live. A reply would tell nothing: the server repeats it to everybody.
+    fn acknowledge(&mut self, epoch: u64) {
+        let message = ClientMessage::event(DeliveryRequest::Ack { epoch });
         self.outputs.push_back(Output::Send(message));
     }
 

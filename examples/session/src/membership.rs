@@ -28,6 +28,8 @@ pub(super) struct Submission {
 pub(super) struct Membership {
     pub(super) group: Group,
     pub(super) heartbeats: Heartbeats,
+    /// The members' leaves, ascending: decisions are frequent, and the roster is long to read.
+    leaves: Vec<u32>,
     /// Leaves whose logged Remove proposal this epoch's commit takes by reference.
     referenced: Vec<u32>,
     began: Now,
@@ -43,6 +45,7 @@ impl Membership {
         let mut heartbeats = Heartbeats::default();
         heartbeats.begin_epoch(&group, None, now);
         Self {
+            leaves: leaves(&group),
             group,
             heartbeats,
             referenced: Vec::new(),
@@ -139,12 +142,14 @@ impl Membership {
         }
         let epoch = self.epoch();
         let own = self.own_leaf();
+        // Both are in order of leaves.
+        let mut ready = notices.acknowledgements(epoch).peekable();
         let members: Vec<_> = self
-            .group
-            .roster()
-            .map(|member| {
-                let leaf = member.leaf.0;
-                let acknowledged = leaf == own || notices.has_acknowledged(epoch, leaf);
+            .leaves
+            .iter()
+            .map(|&leaf| {
+                while ready.next_if(|other| *other < leaf).is_some() {}
+                let acknowledged = leaf == own || ready.peek() == Some(&leaf);
                 Member { leaf, acknowledged }
             })
             .collect();
@@ -214,6 +219,7 @@ impl Membership {
     /// The group is in another epoch.
     pub(super) fn advanced(&mut self, changes: &Changes, now: Now) {
         self.heartbeats.begin_epoch(&self.group, Some(changes), now);
+        self.leaves = leaves(&self.group);
         self.began = now;
         self.only_added = changes.removed.is_empty() && !changes.added.is_empty();
         self.own_commits.clear();
@@ -239,6 +245,10 @@ impl Membership {
         }
         changes
     }
+}
+
+fn leaves(group: &Group) -> Vec<u32> {
+    group.roster().map(|member| member.leaf.0).collect()
 }
 
 pub(super) fn call_member(member: &mls::Member) -> CallMember {

@@ -42,6 +42,8 @@ enum WaitingKind {
 pub(super) struct Notices {
     head: u64,
     waiting: BTreeMap<ChangeId, Waiting>,
+    /// Changes that were resolved before they were heard of: messages may overtake each other.
+    resolved_before: BTreeSet<ChangeId>,
     acknowledged: BTreeMap<u64, BTreeSet<u32>>,
     held: VecDeque<LogEntry>,
 }
@@ -50,6 +52,7 @@ impl Notices {
     /// A connection begins with an empty list of changes.
     pub(super) fn clear_changes(&mut self) {
         self.waiting.clear();
+        self.resolved_before.clear();
     }
 
     /// The server is in this epoch: what it says from now on to be pending, is pending in it.
@@ -75,6 +78,9 @@ impl Notices {
             }
             (sfu_protocol::ChangeKind::Proposal { .. }, _) => WaitingKind::Proposal,
         };
+        if self.resolved_before.remove(&change.id) {
+            return;
+        }
         if self.waiting.len() < MAX_WAITING {
             let age = Duration::from_millis(change.age_ms).as_micros();
             let age = u64::try_from(age).unwrap_or(u64::MAX);
@@ -85,7 +91,12 @@ impl Notices {
 
     /// Forgets a pending change.
     pub(super) fn resolve(&mut self, change: ChangeId) {
-        self.waiting.remove(&change);
+        if self.waiting.remove(&change).is_none() {
+            self.resolved_before.insert(change);
+            while self.resolved_before.len() > MAX_EPOCHS {
+                self.resolved_before.pop_first();
+            }
+        }
     }
 
     /// Forgets the adds: they cannot be committed.
@@ -177,14 +188,9 @@ impl Notices {
         }
     }
 
-    /// Whether the member at this leaf has acknowledged this epoch.
-    pub(super) fn has_acknowledged(&self, epoch: u64, leaf: u32) -> bool {
-        self.acknowledged.get(&epoch).is_some_and(|leaves| leaves.contains(&leaf))
-    }
-
-    /// Everybody who is known to have acknowledged an epoch.
-    pub(super) fn acknowledgements(&self, epoch: u64) -> Vec<u32> {
-        self.acknowledged.get(&epoch).into_iter().flatten().copied().collect()
+    /// Everybody who is known to have acknowledged an epoch, by ascending leaf.
+    pub(super) fn acknowledgements(&self, epoch: u64) -> impl Iterator<Item = u32> {
+        self.acknowledged.get(&epoch).into_iter().flatten().copied()
     }
 
     /// Keeps an entry until those before it have come. Returns false if there are too many.
@@ -260,7 +266,24 @@ mod tests {
             notices.acknowledge(epoch, &[1]);
         }
         assert_eq!(notices.acknowledged.len(), MAX_EPOCHS);
-        assert!(notices.has_acknowledged(999, 1) && !notices.has_acknowledged(1, 1));
+        assert!(notices.acknowledgements(999).eq([1]) && notices.acknowledgements(1).eq([]));
+    }
+
+    #[test]
+    fn a_change_that_is_resolved_before_it_is_heard_of_does_not_wait() {
+        let change = |id| sfu_protocol::PendingChange {
+            id: ChangeId(id),
+            age_ms: 0,
+            kind: sfu_protocol::ChangeKind::Proposal { proposal: Blob::default() },
+        };
+        let mut notices = Notices::default();
+        notices.resolve(ChangeId(2));
+        for id in [1, 2] {
+            notices.add_change(&change(id), None, Now::from_millis(5));
+        }
+        assert_eq!(notices.changes().len(), 1);
+        notices.resolve(ChangeId(1));
+        assert!(notices.changes().is_empty());
     }
 
     fn removal(id: u64, leaf: u32) -> sfu_protocol::PendingChange {

@@ -30,9 +30,11 @@ impl Session {
         tracing::debug!(?purpose, code = ?refusal.code, "refused: {}", refusal.message);
         let later = |millis| moment.now + Duration::from_millis(millis);
         match (purpose, &refusal.code) {
-            // The winner's entry has come before this refusal, and the group has moved on with it.
-            (Some(Purpose::Submit), RefusalCode::StaleEpoch { .. }) => {
-                self.submit_refused(later(0));
+            // The winner's entry has come before this refusal, and the group has moved on with it; unless it was a
+            // message that could overtake others and was lost.
+            (Some(Purpose::Submit), RefusalCode::StaleEpoch { head }) => {
+                let behind = self.epoch().is_some_and(|epoch| epoch < *head);
+                self.submit_refused(later(if behind { 1_000 } else { 0 }));
                 return;
             }
             (Some(purpose), RefusalCode::RateLimited { retry_after_ms }) => {

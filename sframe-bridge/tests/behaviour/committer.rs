@@ -56,7 +56,7 @@ fn two_nearest_commit_a_removal_at_once_and_the_others_step_in() {
     let members = members(&[0, 1, 2, 3, 4, 5, 6, 7]);
     let times = times(&members, &[remove(5, 1_000)], false, at(1_000));
     // The sibling of leaf 5, then the other half of its quarter, then the rest.
-    assert_eq!(times[..4], [(4, 1_000), (7, 1_000), (6, 1_150), (1, 1_300)]);
+    assert_eq!(times[..4], [(4, 1_000), (7, 1_000), (6, 1_250), (1, 1_500)]);
     assert!(times.iter().all(|&(leaf, _)| leaf != 5), "who leaves does not commit");
     assert_eq!(times.len(), 7);
 }
@@ -66,10 +66,23 @@ fn members_that_have_not_acknowledged_come_last() {
     let mut members = members(&[0, 1, 2, 3]);
     members[2].acknowledged = false;
     let order = times(&members, &[remove(3, 1_000)], false, at(0));
-    assert_eq!(order, [(0, 1_000), (1, 1_000), (2, 1_150)]);
+    assert_eq!(order, [(0, 1_000), (1, 1_000), (2, 1_250)]);
     // Nobody has acknowledged yet: the nearest one goes ahead all the same.
     members.iter_mut().for_each(|member| member.acknowledged = false);
-    assert_eq!(times(&members, &[remove(3, 1_000)], false, at(0))[2], (0, 1_150));
+    assert_eq!(times(&members, &[remove(3, 1_000)], false, at(0))[2], (0, 1_250));
+}
+
+#[test]
+fn a_young_epoch_has_one_line_whoever_is_known_to_have_acknowledged() {
+    let mut members = members(&[0, 1, 2, 3]);
+    let everybody = times(&members, &[remove(3, 100)], false, at(100));
+    assert_eq!(everybody, [(1, 100), (2, 100), (0, 350)]);
+    for unknown in 0..3 {
+        members[unknown].acknowledged = false;
+        assert_eq!(times(&members, &[remove(3, 100)], false, at(100)), everybody);
+    }
+    members[0].acknowledged = true;
+    assert_eq!(times(&members, &[remove(3, 100)], false, at(600))[0], (0, 600));
 }
 
 #[test]

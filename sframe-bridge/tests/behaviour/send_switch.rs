@@ -63,8 +63,8 @@ fn the_deadline_depends_on_the_commit() {
     for (removed, joined, wait) in [
         (vec![2], vec![], 80),
         (vec![2], vec![3], 80),
-        (vec![], vec![3], 300),
-        (vec![], vec![], 300),
+        (vec![], vec![3], 200),
+        (vec![], vec![], 200),
     ] {
         let mut keys = member(5, 0, &[0, 1, 2]);
         let next = epoch(6, 0, &[0, 1]).with_removed(removed).with_joined(joined);
@@ -82,10 +82,10 @@ fn deadlines_are_sticky_under_churn() {
     let mut keys = member(5, 0, &[0, 1, 2]);
     let mut number = 5;
     // An epoch each 50 ms: a deadline that started anew each time would never come.
-    for millis in (0..=300).step_by(50) {
+    for millis in (0..=200).step_by(50) {
         number += 1;
         keys.install_epoch(epoch(number, 0, &[0, 1, 2]), at(millis)).unwrap();
-        let expected = if millis < 300 { 5 } else { number };
+        let expected = if millis < 200 { 5 } else { number };
         assert_eq!(sent_under(&mut keys), Some(expected), "at {millis} ms");
     }
     // A removal brings the deadline forward, a later addition does not push it back.
@@ -108,7 +108,7 @@ fn a_join_asks_for_a_keyframe_even_if_a_later_epoch_is_switched_to() {
     keys.install_epoch(epoch(6, 0, &[0, 1, 2]).with_joined(vec![2]), at(10)).unwrap();
     keys.install_epoch(epoch(7, 0, &[0, 1, 2]), at(20)).unwrap();
     assert!(!sender.keyframe_due());
-    keys.handle_timeout(at(310));
+    keys.handle_timeout(at(210));
     assert!(sender.keyframe_due());
     let expected = [
         Event::SwitchSend { epoch: 7, cause: SwitchCause::Deadline },
@@ -117,7 +117,7 @@ fn a_join_asks_for_a_keyframe_even_if_a_later_epoch_is_switched_to() {
     assert_eq!(events(&mut keys), expected);
     sender.keyframe_sent();
     keys.install_epoch(epoch(8, 0, &[0, 1, 2]), at(400)).unwrap();
-    keys.handle_timeout(at(700));
+    keys.handle_timeout(at(600));
     assert_eq!(sender.epoch(), Some(7));
     assert!(!sender.keyframe_due());
     assert_eq!(sender.epoch(), Some(8));
@@ -134,16 +134,16 @@ fn old_epochs_live_as_long_as_somebody_may_send_under_them() {
     assert_eq!(keys.receiver().epochs().collect::<Vec<_>>(), [6]);
     assert!(events(&mut keys).contains(&Event::EpochExpired { epoch: 5 }));
 
-    // Everybody acknowledges: the longest switch (300 ms) and 2 s more.
+    // Everybody acknowledges: the longest switch (200 ms) and 2 s more.
     let mut keys = member(5, 0, &[0, 1, 2]);
     keys.install_epoch(epoch(6, 0, &[0, 1, 2]), at(100)).unwrap();
     keys.peer_ready(1, 6, at(200));
     keys.peer_ready(2, 6, at(500));
-    keys.handle_timeout(at(2_799));
+    keys.handle_timeout(at(2_699));
     assert_eq!(keys.receiver().epochs().collect::<Vec<_>>(), [5, 6]);
     // A later epoch does not lengthen the life of an older one.
-    keys.install_epoch(epoch(7, 0, &[0, 1, 2]), at(2_799)).unwrap();
-    keys.handle_timeout(at(2_800));
+    keys.install_epoch(epoch(7, 0, &[0, 1, 2]), at(2_699)).unwrap();
+    keys.handle_timeout(at(2_700));
     assert_eq!(keys.receiver().epochs().collect::<Vec<_>>(), [6, 7]);
 }
 

@@ -161,12 +161,15 @@ pub enum DeliveryEvent {
         /// Changes that are done or void.
         resolved: Vec<ChangeId>,
     },
-    /// Leaves whose receive keys of an epoch are live: those that were not told before, about every 10 ms.
+    /// Leaves whose receive keys of an epoch are live: those that were not told before, about every 100 ms and when all
+    /// have come.
     /// A client that connects gets all of the call's epoch.
     Acknowledged {
         /// The epoch.
         epoch: u64,
-        /// The leaves.
+        /// The leaves, on the wire as `{"from": 8, "bits": "base64"}`: where they begin, and a bit for each leaf from
+        /// there on, the lowest bit of a byte first.
+        #[serde(with = "super::leaves")]
         leaves: Vec<u32>,
     },
     /// Heartbeats of members, aggregated.

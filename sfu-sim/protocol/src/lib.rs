@@ -15,6 +15,7 @@
 
 mod blob;
 mod delivery;
+mod leaves;
 mod media;
 mod refusal;
 mod session;

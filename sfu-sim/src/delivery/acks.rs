@@ -31,6 +31,11 @@ impl Acknowledgements {
         }
     }
 
+    /// Tells what is untold without waiting for more.
+    pub(super) fn tell_at_once(&mut self, now: Now) {
+        self.due = self.due.map(|_| now);
+    }
+
     pub(super) fn leaves(&self) -> &BTreeSet<u32> {
         &self.leaves
     }

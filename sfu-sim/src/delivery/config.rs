@@ -14,7 +14,7 @@ pub struct DeliveryConfig {
     pub creator_ms: u64,
     /// How long a removal may have been pending before a commit that leaves it out is refused.
     pub removal_slack_ms: u64,
-    /// How long acknowledgements are collected before they are told.
+    /// How long acknowledgements are collected before they are told; the last member's are told at once.
     pub acknowledgement_batch_ms: u64,
     /// How long heartbeats are collected before they are told.
     pub heartbeat_batch_ms: u64,
@@ -86,7 +86,7 @@ impl Default for DeliveryConfig {
             grace_ms: 3_000,
             creator_ms: 3_000,
             removal_slack_ms: 300,
-            acknowledgement_batch_ms: 10,
+            acknowledgement_batch_ms: 100,
             heartbeat_batch_ms: 250,
             group_info_wait_ms: 2_000,
             storage_retry_ms: 100,

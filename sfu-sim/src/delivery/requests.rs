@@ -103,7 +103,7 @@ impl DeliveryService {
     ) -> Result<Answer, Refusal> {
         let Some(group) = &mut self.group else { return Err(no_group()) };
         let leaf = group.state.leaf_of(&asker.identity).ok_or_else(not_a_member)?;
-        let head = group.state.epoch();
+        let (head, members) = (group.state.epoch(), group.state.len());
         if epoch > head {
             let code = RefusalCode::FutureEpoch { head };
             return Err(refusal(code, format!("the call is in epoch {head}")));
@@ -115,6 +115,10 @@ impl DeliveryService {
         if epoch == head {
             let batch = Duration::from_millis(self.config.acknowledgement_batch_ms);
             self.acks.insert(leaf, batch, now);
+            if self.acks.leaves().len() >= members {
+                // What the members' send switches wait for.
+                self.acks.tell_at_once(now);
+            }
             self.answer_info_requests();
         }
         Ok(Answer::Done)
