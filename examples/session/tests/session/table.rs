@@ -1,11 +1,11 @@
-//! Keeps `ATTACKS.md` true: every test that it names exists, every test of a module `attacks` or `faults` stands in it, and what a
+//! Keeps `examples/session/ATTACKS.md` true: every test that it names exists, every test of a module `attacks` or `faults` stands in it, and what a
 //! row calls the refusal and the counter stands in one of its tests.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const TABLE: &str = include_str!("../../../../ATTACKS.md");
+const TABLE: &str = include_str!("../../ATTACKS.md");
 
 /// Where programs with attacks are, from here.
 const FOLDERS: [&str; 5] =
