@@ -37,6 +37,8 @@ export interface CallEvents {
   going: { identity: string }
   /** The server did what it must not do. */
   alarm: { words: string }
+  /** The encoder of this track has to begin anew with a keyframe, and the browser cannot be asked for one in the worker. */
+  keyframe: { track: number }
   /** Something went wrong, and the call goes on. */
   trouble: { words: string }
   /** Who is in the room, as the server says. */
@@ -60,17 +62,30 @@ export function identityOf(token: string): string {
   return JSON.parse(new TextDecoder().decode(bytes)).sub
 }
 
+/** An encoder that is switched off and on begins with a keyframe. */
+async function restart(sender: RTCRtpSender | undefined): Promise<void> {
+  for (const active of [false, true]) {
+    const parameters = sender?.getParameters()
+    if (!sender || !parameters?.encodings.length) return
+    for (const encoding of parameters.encodings) encoding.active = active
+    // Refused while the sender is being negotiated; the next frame that is held back asks again.
+    await sender.setParameters(parameters).catch(() => undefined)
+  }
+}
+
 /** One participation in a call. */
 export class Call {
   readonly identity: string
   #worker: Worker
   #listeners = new Map<keyof CallEvents, Set<(event: never) => void>>()
+  #senders = new Map<number, RTCRtpSender>()
   #statistics: ((statistics: Statistics) => void)[] = []
 
   private constructor(identity: string, worker: Worker) {
     this.identity = identity
     this.#worker = worker
     worker.onmessage = (event: MessageEvent<FromWorker>) => this.#heard(event.data)
+    this.on("keyframe", ({ track }) => void restart(this.#senders.get(track)))
     worker.onerror = (event) => {
       this.#heard({ type: "status", phase: "failed", words: `the encryption has stopped: ${event.message}` })
     }
@@ -96,11 +111,13 @@ export class Call {
 
   /** Encrypts what this sender sends. To be called before the connection is negotiated; `track` tells the tracks apart. */
   attachSender(sender: RTCRtpSender, track: number, codec: Codec): void {
+    this.#senders.set(track, sender)
     sender.transform = this.#transform({ side: "send", track, codec })
   }
 
   /** The track is over. */
   stopTrack(track: number): void {
+    this.#senders.delete(track)
     this.#say({ type: "stop_track", track })
   }
 

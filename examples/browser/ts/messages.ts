@@ -114,6 +114,7 @@ export type FromWorker =
   | { type: "going"; identity: string }
   | { type: "alarm"; words: string }
   | { type: "trouble"; words: string }
+  | { type: "keyframe"; track: number }
   | { type: "participants"; participants: Participant[] }
   | { type: "connected"; media: boolean }
   | { type: "media"; event: MediaEvent; answers: boolean }

@@ -38,7 +38,7 @@ const RETRY = 500
 /** How long the worker is silent at most, so that the server knows that it is there. */
 const PING = 5_000
 /** An encoder is asked for keyframes at most this often. */
-const KEYFRAME_SPACING = 250
+const KEYFRAME_SPACING = 500
 /** How long a goodbye may take. */
 const GOODBYE = 2_000
 
@@ -47,6 +47,8 @@ let call: Call | undefined
 let socket: WebSocket | undefined
 let start: Extract<ToWorker, { type: "start" }> | undefined
 let phase: Phase = "offline"
+/** A goodbye has been said: a connection that ends is not made anew. */
+let leaving = false
 let connectedAt = performance.now()
 let timer: ReturnType<typeof setTimeout> | undefined
 /** Odd, as the session takes the even numbers. */
@@ -85,6 +87,7 @@ async function handle(message: ToWorker): Promise<void> {
       connect()
       return
     case "leave":
+      leaving = true
       call?.leave(performance.now(), Date.now())
       settle()
       setTimeout(() => socket?.close(), GOODBYE)
@@ -137,7 +140,10 @@ function connect(): void {
     socket = undefined
     if (isOver()) return
     call?.disconnected(performance.now(), Date.now())
+    // The server has heard the goodbye or will notice the absence.
+    if (leaving) call?.leave(performance.now(), Date.now())
     settle()
+    if (leaving) return
     if (performance.now() - connectedAt > PATIENCE) {
       fail("the server cannot be reached; check the connection and join again")
     } else {
@@ -251,16 +257,15 @@ function sending(
   { track, codec }: Extract<TransformOptions, { side: "send" }>,
 ): TransformStream<EncodedFrame, EncodedFrame> {
   keys.send_track(track, codec)
-  const wantKeyframe = spaced(transformer.generateKeyFrame?.bind(transformer))
+  const generate = transformer.generateKeyFrame?.bind(transformer)
+  const wantKeyframe = spaced(generate ?? (async () => tell({ type: "keyframe", track })))
   return new TransformStream({
     transform(frame, controller) {
       const sealed = keys.protect(track, new Uint8Array(frame.data), frame.type === "key")
-      if (keys.keyframe_wanted(track)) wantKeyframe()
+      // Whoever has just joined asks over RTCP as well; only after a frame that was held back nobody else asks.
+      if (keys.keyframe_wanted(track) && (generate || !sealed)) wantKeyframe()
       // Without a key nothing goes out.
-      if (!sealed) {
-        if (codec !== "opus") wantKeyframe()
-        return
-      }
+      if (!sealed) return
       frame.data = sealed.buffer as ArrayBuffer
       controller.enqueue(frame)
     },
