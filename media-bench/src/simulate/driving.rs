@@ -96,6 +96,7 @@ impl World<'_> {
                     self.tracker.switched(member, epoch, now);
                     if self.server.service.epoch() == Some(epoch)
                         && let Some(entry) = self.members.get_mut(member)
+                        && entry.can_reach_others(now)
                     {
                         entry.is_behind = false;
                     }
@@ -170,11 +171,12 @@ impl World<'_> {
     fn followers(&mut self) -> Followers {
         let now = self.now();
         let mut followers = Followers { senders: BTreeSet::new(), receivers: BTreeSet::new() };
-        for (index, (member, seated)) in self.members.iter().zip(&mut self.seated).enumerate() {
+        for (index, (member, seated)) in self.members.iter_mut().zip(&mut self.seated).enumerate() {
             let before = *seated;
             let identity = Identity::new(member.name.as_str());
             *seated = !member.is_over && self.server.service.leaf_of(&identity).is_some();
             let there = member.epoch().is_some() && member.can_reach_others(now);
+            member.is_behind |= !there;
             if before && *seated && !member.is_leaving && there {
                 followers.receivers.insert(index);
                 if member.presents && member.send_epoch.is_some() {

@@ -195,6 +195,12 @@ impl Link {
         self.lane(back).bytes += TCP_HEADERS as u64;
     }
 
+    /// Counts what confirms datagrams (SCTP's selective acknowledgement) in the other direction.
+    pub(super) fn count_confirmation(&mut self, way: Way) {
+        let back = if way == Way::Up { Way::Down } else { Way::Up };
+        self.lane(back).bytes += DATAGRAM_HEADERS as u64;
+    }
+
     fn lane(&mut self, way: Way) -> &mut Lane {
         match way {
             Way::Up => &mut self.up,

@@ -110,9 +110,9 @@ impl Default for NetworkSpec {
 pub struct SignallingSpec {
     /// The path.
     pub path: SignallingPath,
-    /// How many copies of a datagram are sent, with [`SignallingPath::Datagrams`].
-    pub copies: u32,
-    /// The time between them, in milliseconds.
+    /// How many datagrams more than a commit needs are sent for it, with [`SignallingPath::Datagrams`].
+    pub parity: u32,
+    /// By how much later, in milliseconds.
     pub spacing_ms: u64,
     /// How long a connection may be silent before the server gives it up, in milliseconds.
     pub idle_ms: u64,
@@ -124,7 +124,7 @@ impl Default for SignallingSpec {
     fn default() -> Self {
         Self {
             path: SignallingPath::Stream,
-            copies: 2,
+            parity: 1,
             spacing_ms: 15,
             idle_ms: 15_000,
             append_ms: 4.0,

@@ -23,7 +23,7 @@ const NEAR: u32 = 64;
 
 /// The intervals and the length of a session's heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-const HEARTBEAT_PER_MEMBER: Duration = Duration::from_millis(100);
+const HEARTBEAT_PER_MEMBER: Duration = Duration::from_millis(250);
 const HEARTBEAT_BYTES: usize = 117;
 
 /// What a stand-in does.

@@ -1,7 +1,7 @@
 //! How a message gets to the other end: over TCP, over two TCP connections, or over TCP and as datagrams.
 //!
-//! Datagrams: a commit goes as datagrams first, in more than one copy, of which the parts complete each other; over TCP
-//! only if it has not been confirmed (which an acknowledgement of its epoch does) a little after a round trip. A pending
+//! Datagrams: a commit goes as datagrams first: its parts, and a little later some that any lost part can be computed from
+//! (their sum for one; a single part goes twice); over TCP only if it has not been confirmed (which an acknowledgement of its epoch does) a little after a round trip. A pending
 //! change goes both ways at once. Everything else goes over TCP. Bytes of MLS travel as they are, not in base64.
 //!
 //! TCP is modelled as what it does to messages that are small and rare: a lost segment comes again after the
@@ -109,7 +109,8 @@ struct Stream {
 pub(super) struct Pipe<M> {
     way: Way,
     streams: Vec<Stream>,
-    copies: u32,
+    /// `None`: no datagrams.
+    parity: Option<usize>,
     spacing: Duration,
     next: u64,
     /// What has not been handed over yet.
@@ -124,7 +125,7 @@ impl<M> Pipe<M> {
         Self {
             way,
             streams: (0..streams).map(|_| Stream::default()).collect(),
-            copies: if spec.path == SignallingPath::Datagrams { spec.copies } else { 0 },
+            parity: (spec.path == SignallingPath::Datagrams).then_some(spec.parity as usize),
             spacing: Duration::from_millis(spec.spacing_ms),
             next: 0,
             cargo: BTreeMap::new(),
@@ -145,8 +146,9 @@ impl<M> Pipe<M> {
         let parcel = self.next;
         self.next += 1;
         self.cargo.insert(parcel, message);
-        let datagrams =
-            urgency != Urgency::Ordinary && self.copies > 0 && size.bytes <= LONGEST_DATAGRAMS;
+        let datagrams = urgency != Urgency::Ordinary
+            && self.parity.is_some()
+            && size.bytes <= LONGEST_DATAGRAMS;
         if datagrams {
             self.send_datagrams(parcel, size.binary(), urgency, link, now, due);
         }
@@ -287,7 +289,7 @@ impl<M> Pipe<M> {
         }
     }
 
-    /// Sends the copies; a part counts as arrived with the first of its copies.
+    /// Sends the parts; as many of all of them as there are of the message make it complete.
     fn send_datagrams(
         &mut self,
         parcel: u64,
@@ -298,19 +300,17 @@ impl<M> Pipe<M> {
         due: &mut Vec<Due>,
     ) {
         let parts = bytes.div_ceil(SEGMENT).max(1);
-        let part = bytes / parts + DATAGRAM_HEADERS;
-        let copies = if urgency == Urgency::First { self.copies } else { 1 };
-        let mut complete = Some(now);
-        for _ in 0..parts {
-            let mut arrives: Option<Now> = None;
-            for copy in 0..copies {
-                let at = now + self.spacing * copy;
-                let came = link.packet_at(self.way, part, at).arrives;
-                arrives = [arrives, came].into_iter().flatten().min();
-            }
-            complete = complete.zip(arrives).map(|(complete, arrives)| complete.max(arrives));
+        let part = bytes.div_ceil(parts) + DATAGRAM_HEADERS;
+        let parity = self.parity.filter(|_| urgency == Urgency::First).unwrap_or_default();
+        let mut arrivals = Vec::new();
+        for index in 0..parts + parity {
+            let late = u32::try_from((index + 1).saturating_sub(parts)).unwrap_or(u32::MAX);
+            let at = now + self.spacing * late;
+            arrivals.extend(link.packet_at(self.way, part, at).arrives);
         }
-        if let Some(at) = complete {
+        link.count_confirmation(self.way);
+        arrivals.sort_unstable();
+        if let Some(at) = arrivals.get(parts - 1).copied() {
             due.push(Due { at, signal: Signal::Datagrams { parcel } });
             if link.duplicates() {
                 due.push(Due { at, signal: Signal::Datagrams { parcel } });

@@ -161,7 +161,7 @@ pub enum DeliveryEvent {
         /// Changes that are done or void.
         resolved: Vec<ChangeId>,
     },
-    /// Leaves whose receive keys of an epoch are live: those that were not told before, about every 100 ms and when all
+    /// Leaves whose receive keys of an epoch are live: those that were not told before, about every 150 ms and when all
     /// have come.
     /// A client that connects gets all of the call's epoch.
     Acknowledged {
