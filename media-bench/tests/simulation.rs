@@ -43,6 +43,16 @@ fn played(scenario: &Scenario, seed: u64) -> Report {
 }
 
 #[test]
+fn the_scenarios_that_come_with_the_project_are_sound() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/scenarios");
+    for name in ["pairs", "team", "fifty", "two-hundred", "town-hall", "webinar"] {
+        Scenario::load(&folder.join(name).with_extension("toml")).unwrap();
+    }
+    let call = Scenario::load(&folder.join("default.toml")).unwrap_err();
+    assert!(format!("{call:#}").contains("call --scenario"), "{call:#}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_report() {
     let first = played(&small(), 7).to_json().unwrap();
     assert_eq!(first, played(&small(), 7).to_json().unwrap());

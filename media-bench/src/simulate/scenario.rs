@@ -273,6 +273,11 @@ impl Scenario {
     /// # Errors
     /// When it makes no sense.
     pub fn parse(text: &str) -> Result<Self> {
+        let table: toml::Table = toml::from_str(text)?;
+        ensure!(
+            !table.contains_key("participant"),
+            "this scenario has a cast of its own: play it with `call --scenario`"
+        );
         let scenario: Self = toml::from_str(text)?;
         scenario.check()?;
         Ok(scenario)
