@@ -64,7 +64,8 @@ impl Session {
                 self.way = Way::Idle;
                 self.set_status(Status::WaitingForGroup);
             }
-            (Some(Purpose::Join), RefusalCode::Removed) => self.end(Status::Removed),
+            // Asked to join, or at the door: its farewell was lost with the connection.
+            (Some(Purpose::Join) | None, RefusalCode::Removed) => self.end(Status::Removed),
             (Some(Purpose::Join), _) => {
                 let reason = format!("the server does not let us join: {}", refusal.message);
                 self.end(Status::Failed { reason });

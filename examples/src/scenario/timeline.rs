@@ -153,10 +153,12 @@ impl Timeline {
         removal.before_epoch = removal.before_epoch.min(current_epoch);
     }
 
-    /// A removal is no longer pending. If no commit has carried it out, the delivery service took it
-    /// back, because the member came back in time.
-    pub fn removal_resolved(&mut self, change: u64) {
-        let Some(removal) = self.removals.get(&change) else {
+    /// A member was told that a removal is no longer pending. If no commit has carried it out, the delivery service took it
+    /// back, because the one to be removed came back in time. That one's own word does not count: it has not seen the commit
+    /// that removed it, which others may be late to tell of.
+    pub fn removal_resolved(&mut self, change: u64, told: &str) {
+        let Some(removal) = self.removals.get(&change).filter(|removal| removal.name != told)
+        else {
             return;
         };
         if self.removed_in(&removal.name, removal.before_epoch).is_none() {
@@ -336,9 +338,11 @@ mod tests {
         assert_eq!(timeline.epochs(), 3);
 
         // A removal that is resolved after its commit stays; one without a commit was taken back.
-        timeline.removal_resolved(7);
+        timeline.removal_resolved(7, "carol");
         timeline.removal_pending(9, "carol", RemovalReason::Gone, ms(4200), 5);
-        timeline.removal_resolved(9);
+        timeline.removal_resolved(9, "carol");
+        assert_eq!(timeline.removals().len(), 3, "not by its own word");
+        timeline.removal_resolved(9, "alice");
         assert_eq!(timeline.removals().len(), 2);
 
         timeline.video_opened(MemberId(4), ms(2400));

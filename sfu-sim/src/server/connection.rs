@@ -20,9 +20,12 @@ use crate::token::Claims;
 /// Messages in a row beyond the rate after which a client is not merely fast.
 const MAX_STRIKES: u32 = 200;
 
+/// The longest time for saying goodbye, and for waiting until the other end has heard it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Serves a connection until it ends.
 pub(super) async fn serve(shared: Arc<Shared>, socket: WebSocket, claims: Result<Claims, Refusal>) {
-    let (mut sink, stream) = socket.split();
+    let (mut sink, mut stream) = socket.split();
     let limits = &shared.config.limits;
     let (sender, reader) = outbox(limits.outgoing_messages, limits.outgoing_bytes);
     let joined = match claims {
@@ -38,12 +41,13 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: WebSocket, claims: Result
                 sink.send(Message::Text(text.into())).await?;
                 sink.close().await
             };
-            let _ = timeout(Duration::from_secs(5), farewell).await;
+            let _ = timeout(FAREWELL, farewell).await;
+            until_closed(&mut stream).await;
             return;
         }
     };
     shared.metrics.connections.inc();
-    let reading = Reading {
+    let mut reading = Reading {
         shared: &shared,
         stream,
         outbox: sender,
@@ -56,14 +60,15 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: WebSocket, claims: Result
     tokio::pin!(writing);
     // The reader ends first when the client goes, the writer when the server wants the connection closed.
     tokio::select! {
-        outbox = reading.run() => {
+        () = reading.run() => {
             // What the reader has said last is still to be written.
-            drop(outbox);
+            drop(reading);
             let _ = room.send(RoomInput::Disconnected { connection }).await;
             writing.await;
         }
         () = &mut writing => {
             let _ = room.send(RoomInput::Disconnected { connection }).await;
+            until_closed(&mut reading.stream).await;
         }
     }
     shared.metrics.connections.dec();
@@ -80,7 +85,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn run(mut self) -> Outbox {
+    async fn run(&mut self) {
         let idle = Duration::from_millis(self.shared.config.timeouts.idle_ms);
         loop {
             match timeout(idle, self.stream.next()).await {
@@ -105,7 +110,6 @@ impl Reading<'_> {
                 }
             }
         }
-        self.outbox
     }
 
     /// Whether to go on.
@@ -155,6 +159,13 @@ fn request_number(text: &str) -> Option<u64> {
     }
 }
 
+/// Waits until the client has closed its end too. A socket that is dropped with something unread resets the connection, and
+/// the farewell would be lost with whatever else the client had not read yet.
+async fn until_closed(stream: &mut SplitStream<WebSocket>) {
+    let closed = async { while let Some(Ok(_)) = stream.next().await {} };
+    let _ = timeout(FAREWELL, closed).await;
+}
+
 async fn write(shared: &Shared, mut sink: SplitSink<WebSocket, Message>, mut reader: OutboxReader) {
     let limit = Duration::from_millis(shared.config.timeouts.write_ms);
     let mut ping = tokio::time::interval(Duration::from_millis(shared.config.timeouts.idle_ms / 3));
@@ -165,7 +176,7 @@ async fn write(shared: &Shared, mut sink: SplitSink<WebSocket, Message>, mut rea
                 Some(Outgoing::Text(text)) => Message::Text(text),
                 Some(Outgoing::Farewell(farewell)) => {
                     shared.metrics.closed.with_label_values(&[farewell.label()]).inc();
-                    let _ = timeout(limit.min(Duration::from_secs(2)), bid(sink, farewell)).await;
+                    let _ = timeout(limit.min(FAREWELL), bid(sink, farewell)).await;
                     return;
                 }
                 None => return,

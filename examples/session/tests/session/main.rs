@@ -17,7 +17,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use call_session::Status;
-use sfu_protocol::{EntryKind, Identity, LogEntry, RemovalReason};
+use sfu_protocol::{EntryKind, Identity, LogEntry, Refusal, RefusalCode, RemovalReason};
 
 use world::World;
 
@@ -108,6 +108,17 @@ fn a_moderator_removes_somebody_by_a_proposal_in_the_log() {
     assert!(world.log.iter().any(|entry| entry.kind == EntryKind::Proposal));
     let unknown = world.members.get_mut("alice").unwrap().session.remove(&Identity::new("carol"));
     assert!(unknown.is_err());
+}
+
+#[test]
+fn whom_a_moderator_removed_while_it_was_away_hears_so_at_the_door() {
+    let mut world = call(&["alice", "bob", "carol"]);
+    world.disconnect("carol");
+    world.members.get_mut("alice").unwrap().session.remove(&Identity::new("carol")).unwrap();
+    world.run(500);
+    world.turn_away("carol", Refusal::new(RefusalCode::Removed, "removed"));
+    world.run(10);
+    assert_eq!(*world.status("carol"), Status::Removed);
 }
 
 #[test]

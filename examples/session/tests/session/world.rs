@@ -139,6 +139,13 @@ impl World {
         }
     }
 
+    /// Connects, and is refused instead of welcomed.
+    pub(crate) fn turn_away(&mut self, name: &str, refusal: Refusal) {
+        let member = self.members.get_mut(name).unwrap();
+        member.online = true;
+        member.inbox.push_back(ServerMessage::refusal(None, refusal));
+    }
+
     pub(crate) fn disconnect(&mut self, name: &str) {
         let member = self.members.get_mut(name).unwrap();
         member.online = false;
