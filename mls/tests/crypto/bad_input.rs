@@ -40,6 +40,40 @@ fn keys_of_a_wrong_length() {
     }
 }
 
+/// Members would fork if one took a key that another refuses: all backends, and the check alone, decide alike.
+#[test]
+fn a_public_key_is_checked_as_it_is_parsed() {
+    for suite in suites() {
+        let right = suite.kem.generate(&mut rng(4)).unwrap().public().to_vec();
+        let mut candidates = vec![right.clone(), vec![0; right.len()], vec![0xff; right.len()]];
+        for place in 0..right.len() {
+            for change in [0x01, 0x80, 0xff] {
+                let mut wrong = right.clone();
+                wrong[place] ^= change;
+                candidates.push(wrong);
+            }
+        }
+        // Coordinates as large as the encoding allows, and the forms that are not uncompressed points.
+        for first in [0x00, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07] {
+            let mut form = right.clone();
+            form[0] = first;
+            candidates.push(form.clone());
+            form[1..].fill(0xff);
+            candidates.push(form.clone());
+            form[1..].fill(0);
+            candidates.push(form);
+        }
+        for candidate in candidates {
+            let parsed = suite.kem.public_key(&candidate).map(|_| ());
+            assert_eq!(
+                suite.kem.check_public_key(&candidate),
+                parsed,
+                "{suite:?} {candidate:02x?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_public_key_of_somebody_else() {
     for suite in suites() {
