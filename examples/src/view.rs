@@ -131,6 +131,11 @@ impl Observer for View {
                 say(&format!("WARNING: the server let a wrong commit through: {alarm:?}"));
             }
             SessionEvent::History(alarm) => say(&format!("warning: {alarm}")),
+            SessionEvent::CommitFailed { leaf, epoch } => {
+                say(&format!(
+                    "the member at leaf {leaf} could not follow the commit of epoch {epoch}"
+                ));
+            }
             SessionEvent::Refused(refusal) => say(&format!("refused: {}", refusal.message)),
             SessionEvent::Ignored { reason } => say(&format!("ignored: {reason}")),
             SessionEvent::ChangeResolved { .. } => {}

@@ -177,6 +177,13 @@ impl Participant {
         Self { name, client, watch, running: tokio::spawn(run) }
     }
 
+    /// How many frames of somebody it has opened, of sound and picture the fewer.
+    fn opened(&self, other: &Identity) -> u64 {
+        let seen = self.watch.0.lock().unwrap();
+        let of = |video| seen.opened.get(&(other.clone(), video)).copied().unwrap_or(0);
+        of(false).min(of(true))
+    }
+
     fn forget_frames(&self) {
         self.watch.0.lock().unwrap().opened.clear();
     }
@@ -205,16 +212,17 @@ async fn all_hear_and_see_all(participants: &[Participant], what: &str) {
         let mut missing = Vec::new();
         let mut epochs = BTreeSet::new();
         for participant in participants {
-            let seen = participant.watch.0.lock().unwrap();
-            epochs.insert(seen.epoch);
-            if seen.roster != names {
-                missing.push(format!("{}: roster {:?}", participant.name, seen.roster));
+            let (roster, epoch) = {
+                let seen = participant.watch.0.lock().unwrap();
+                (seen.roster.clone(), seen.epoch)
+            };
+            epochs.insert(epoch);
+            if roster != names {
+                missing.push(format!("{}: roster {roster:?}", participant.name));
             }
             for other in names.iter().filter(|other| other.as_str() != participant.name) {
-                for video in [false, true] {
-                    if seen.opened.get(&(other.clone(), video)).copied().unwrap_or(0) < 25 {
-                        missing.push(format!("{} <- {other} video {video}", participant.name));
-                    }
+                if participant.opened(other) < 25 {
+                    missing.push(format!("{} <- {other}", participant.name));
                 }
             }
         }
@@ -269,6 +277,50 @@ async fn a_call_on_two_servers_survives_the_death_of_one() {
 
     for node in [&second, &third] {
         assert_eq!(node.metric("framelock_epochs_with_two_winners_total"), 0);
+    }
+    for participant in participants {
+        participant.client.leave().await;
+        participant.running.await.unwrap().unwrap();
+        let seen = participant.watch.0.lock().unwrap();
+        assert_eq!(seen.unopened, [], "{}", participant.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_on_two_servers_goes_on_while_nats_is_away() {
+    let Some(mut nats) = nats::NatsServer::start() else { return };
+    let first = Node::start(&nats, "one");
+    let second = Node::start(&nats, "two");
+    let (a, b) = (first.url.clone(), second.url.clone());
+    let mut participants = vec![
+        Participant::join("alice", &[&a]),
+        Participant::join("bob", &[&a]),
+        Participant::join("carol", &[&b]),
+    ];
+    all_hear_and_see_all(&participants, "members on both servers").await;
+
+    nats.kill();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Those at one server hear each other under the keys that they have; somebody new has to wait.
+    participants.iter().for_each(Participant::forget_frames);
+    participants.push(Participant::join("dave", &[&a]));
+    let (alice, bob) = (Identity::new("alice"), Identity::new("bob"));
+    let given_up = Instant::now() + PATIENCE;
+    while participants[0].opened(&bob).min(participants[1].opened(&alice)) < 25 {
+        assert!(Instant::now() < given_up, "no frames while NATS is away");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(participants[3].watch.0.lock().unwrap().roster.is_empty());
+
+    nats.restart();
+    participants.iter().for_each(Participant::forget_frames);
+    all_hear_and_see_all(&participants, "after NATS came back").await;
+    for node in [&first, &second] {
+        assert_eq!(node.metric("framelock_epochs_with_two_winners_total"), 0);
+    }
+    for participant in &participants {
+        let seen = participant.watch.0.lock().unwrap();
+        assert_eq!(seen.removed, [], "{}: nobody lost the place", participant.name);
     }
     for participant in participants {
         participant.client.leave().await;

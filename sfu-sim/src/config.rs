@@ -116,6 +116,10 @@ pub struct LimitConfig {
     pub outgoing_bytes: usize,
     /// Tracks that one participant may publish.
     pub tracks_per_participant: usize,
+    /// Media requests of one participant that may wait for the engine.
+    pub media_requests: usize,
+    /// The bytes of all participants' media requests that may wait for the engine.
+    pub media_bytes: usize,
 }
 
 /// How long things may take, in milliseconds.
@@ -180,6 +184,13 @@ impl Default for RoomConfig {
     }
 }
 
+impl RoomConfig {
+    /// Whether there is a room of this name, or may be.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.open || self.names.iter().any(|known| known == name)
+    }
+}
+
 impl Default for LimitConfig {
     fn default() -> Self {
         Self {
@@ -190,6 +201,8 @@ impl Default for LimitConfig {
             outgoing_messages: 4096,
             outgoing_bytes: 32 << 20,
             tracks_per_participant: 8,
+            media_requests: 64,
+            media_bytes: 64 << 20,
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Metrics {
     pub connections_total: IntCounter,
     /// Connections closed by the server, by reason.
     pub closed: IntCounterVec,
+    /// Tokens given to guests.
+    pub guests: IntCounter,
     /// Messages received from clients.
     pub messages: IntCounter,
     /// Refusals sent, by code.
@@ -65,6 +67,8 @@ pub struct Metrics {
     pub storage_errors: IntCounter,
     /// Members' reports that a commit failed for them.
     pub failure_reports: IntCounter,
+    /// Acknowledgements with another external public key than that of the GroupInfo.
+    pub external_pubs_disputed: IntCounter,
     /// Heartbeats received.
     pub heartbeats: IntCounter,
     /// Turns of a log that the storage let two appends win. Must stay 0.
@@ -87,6 +91,8 @@ pub struct Metrics {
     pub group_members: IntGauge,
     /// Changes of membership that wait for a commit.
     pub pending_changes: IntGauge,
+    /// Bytes of logs that are in memory for members that were away.
+    pub log_bytes: IntGauge,
 }
 
 impl Metrics {
@@ -129,6 +135,7 @@ impl Metrics {
             connections: gauge("connections", "Open signalling connections")?,
             connections_total: counter("connections_total", "Signalling connections accepted")?,
             closed: family("connections_closed_total", "Connections the server closed", "reason")?,
+            guests: counter("guest_tokens_total", "Tokens given to guests")?,
             messages: counter("messages_total", "Messages received from clients")?,
             refusals: family("refusals_total", "Refusals sent to clients", "code")?,
             media_peers: gauge("media_peers", "Connected media peers")?,
@@ -145,6 +152,10 @@ impl Metrics {
             proposals: counter("proposals_total", "Proposals appended")?,
             resyncs: counter("resyncs_total", "Resyncs by external commit")?,
             storage_errors: counter("storage_errors_total", "Failures of the storage")?,
+            external_pubs_disputed: counter(
+                "external_pubs_disputed_total",
+                "Members that know another external_pub than the GroupInfo has",
+            )?,
             heartbeats: counter("heartbeats_total", "Signed heartbeats of members")?,
             failure_reports: counter("failure_reports_total", "Commits that failed for a member")?,
             epochs_with_two_winners: counter(
@@ -171,6 +182,7 @@ impl Metrics {
             undecryptable,
             client_resyncs: counter("client_resyncs_total", "Resyncs, as clients report")?,
             group_members: gauge("group_members", "Members of all groups")?,
+            log_bytes: gauge("log_bytes", "Bytes of logs in memory for members that were away")?,
             pending_changes: gauge("pending_changes", "Changes that wait for a commit")?,
             registry,
         })

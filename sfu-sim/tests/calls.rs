@@ -12,7 +12,7 @@ mod common;
 use std::time::Duration;
 
 use common::media::{self, Client};
-use common::member::{Member, run_until};
+use common::member::{self, Member, in_epoch, run_until};
 use common::{Signal, claims, refusal, server};
 use sfu_sim::protocol::{
     ChangeKind, DeliveryEvent, DeliveryRequest, MediaRequest, RefusalCode, RemovalReason,
@@ -22,35 +22,8 @@ use sfu_sim::{Config, RunningServer, Server};
 use str0m::media::MediaKind::Video;
 
 async fn call_of(server: &RunningServer, names: &[&str]) -> Vec<Member> {
-    let mut members: Vec<Member> = Vec::new();
-    for (index, name) in names.iter().enumerate() {
-        let mut member = Member::connect(server, &claims("room", name).as_moderator()).await;
-        if index == 0 {
-            run_until(&mut [&mut member], "state", |members| members[0].state.is_some()).await;
-            assert!(member.state.as_ref().unwrap().2, "the first one creates the group");
-            member.create().await;
-            members.push(member);
-            continue;
-        }
-        member.want_in().await;
-        members.push(member);
-        let mut all: Vec<_> = members.iter_mut().collect();
-        run_until(&mut all, "a pending change", |members| members[0].pending.len() == 1).await;
-        members[0].commit().await.unwrap();
-        let mut all: Vec<_> = members.iter_mut().collect();
-        let epoch = Some(index as u64);
-        run_until(&mut all, "an epoch", |members| members.iter().all(|it| it.epoch() == epoch))
-            .await;
-    }
-    members
-}
-
-fn same_epoch(members: &mut [&mut Member]) {
-    let authenticators: Vec<_> = members
-        .iter_mut()
-        .map(|member| member.group().epoch_authenticator().unwrap().as_bytes().to_vec())
-        .collect();
-    assert!(authenticators.windows(2).all(|pair| pair[0] == pair[1]));
+    let places: Vec<_> = names.iter().map(|name| (server, *name)).collect();
+    member::call_of(&places).await
 }
 
 #[tokio::test]
@@ -72,7 +45,7 @@ async fn members_join_and_acknowledgements_are_aggregated() {
         })
     })
     .await;
-    same_epoch(&mut all);
+    in_epoch(&mut members, 2).await;
     assert_eq!(server.metrics().commits.get(), 2);
     assert_eq!(server.metrics().group_members.get(), 3);
     server.shutdown().await;
@@ -88,9 +61,7 @@ async fn the_second_commit_of_an_epoch_is_refused_and_the_call_goes_on() {
     assert_eq!(refusal.code, RefusalCode::StaleEpoch { head: 2 });
     assert_eq!(members[1].epoch(), Some(2), "the winner came before the refusal");
     members[1].commit().await.unwrap();
-    let mut all: Vec<_> = members.iter_mut().collect();
-    run_until(&mut all, "epoch 3", |members| members.iter().all(|it| it.epoch() == Some(3))).await;
-    same_epoch(&mut all);
+    in_epoch(&mut members, 3).await;
     let garbage = DeliveryRequest::Submit {
         proposals: vec![],
         commit: vec![1, 2, 3].into(),
@@ -218,9 +189,7 @@ async fn a_call_survives_a_restart_of_the_server() {
         member.pending.clear();
     }
     members[0].commit().await.unwrap();
-    let mut all: Vec<_> = members.iter_mut().collect();
-    run_until(&mut all, "epoch 2", |members| members.iter().all(|it| it.epoch() == Some(2))).await;
-    same_epoch(&mut all);
+    in_epoch(&mut members, 2).await;
     server.shutdown().await;
     std::fs::remove_dir_all(directory).unwrap();
 }

@@ -67,11 +67,11 @@ async function admission(name: string): Promise<string> {
   const response = await fetch("/v1/guest", request).catch(() => {
     throw new Error("The server cannot be reached.")
   })
-  if (response.status === 404 || response.status === 405) {
-    throw new Error("This server lets nobody in without a token. Ask for a link that has one.")
-  }
-  if (!response.ok) throw new Error(`The server does not let you in: ${(await response.text()).trim()}`)
-  return (await response.json()).token
+  const answer = await response.json().catch(() => ({}))
+  if (response.ok) return answer.token
+  if (answer.code === "no_guests") throw new Error("This server lets nobody in without a token. Ask for a link that has one.")
+  if (answer.code === "rate_limited") throw new Error("Too many people come in at this moment. Try again in a while.")
+  throw new Error(`The server does not let you in: ${answer.message ?? response.status}`)
 }
 
 /** Camera and microphone, as far as they are wanted. */

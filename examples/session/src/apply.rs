@@ -144,7 +144,7 @@ impl Session {
             }
         };
         if let Some(membership) = &mut self.membership {
-            membership.advanced(&change.changes, moment.now);
+            membership.advanced(&change.changes, &entry.message, moment.now);
             let removed: Vec<_> = change.changes.removed.iter().map(|m| m.leaf.0).collect();
             self.notices.advanced(change.epoch, &change.changes.welcomed, &removed);
         }
@@ -157,10 +157,7 @@ impl Session {
         self.ignored(&format!("a commit: {error}"));
         let own = matches!(error, mls::ProcessError::OwnMessage);
         if own || error.action() == Action::Resync {
-            self.stats.failures_reported += 1;
-            let report = error.to_string().into_bytes().into();
-            let epoch = entry.epoch;
-            self.ask(Purpose::Note, DeliveryRequest::ReportFailure { epoch, report });
+            self.report_failure(entry);
             self.resync();
         }
     }
@@ -266,7 +263,10 @@ impl Session {
             welcome: submission.welcome.map(Into::into),
             group_info: submission.group_info.into(),
         };
-        self.ask(Purpose::Submit, request);
+        let asked = self.ask(Purpose::Submit, request);
+        if let Some(membership) = &mut self.membership {
+            membership.submitted_by(asked);
+        }
     }
 
     pub(super) fn submit_refused(&mut self, until: Now) {

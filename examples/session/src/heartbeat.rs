@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mls::codec::Encode;
-use mls::wire::Signature;
 use mls::{Changes, Group, LeafIndex};
 use sframe_bridge::Now;
 
+use super::signed;
 use super::status::HistoryAlarm;
 use super::{Moment, SessionError};
 
@@ -164,34 +163,24 @@ impl Heartbeats {
         bytes.extend(epoch.to_be_bytes());
         bytes.extend(self.number.to_be_bytes());
         bytes.extend(hash);
-        let signature = group.sign_for_application(LABEL, &content(group, &bytes))?;
-        bytes.extend(signature.0);
+        let heartbeat = signed::sign(group, LABEL, bytes)?;
         self.sent = Some(moment.now);
         self.changed = false;
-        Ok(bytes)
+        Ok(heartbeat)
     }
 
     /// Takes in a heartbeat as it came.
     pub(super) fn take(&mut self, group: &Group, bytes: &[u8], now: Now) -> Heard {
         let length = FIXED + group.suite().hash.length();
-        let Some((signed, signature)) = bytes.split_at_checked(length) else {
+        let Some((statement, signature)) = bytes.split_at_checked(length) else {
             return Heard::Nothing;
         };
-        let Some(said) = Said::read(signed) else { return Heard::Nothing };
+        let Some(said) = Said::read(statement) else { return Heard::Nothing };
         let Some(peer) = self.peers.get_mut(&said.leaf) else { return Heard::Nothing };
-        if said.number <= peer.number || said.epoch < peer.since_epoch {
-            return Heard::Nothing;
-        }
-        let Some(member) = group.member(LeafIndex(said.leaf)) else { return Heard::Nothing };
-        let suite = group.suite();
-        let signature = Signature(signature.to_vec());
-        let authentic =
-            suite.signature.verifying_key(member.signature_key.as_bytes()).is_ok_and(|key| {
-                suite
-                    .verify_for_application(&*key, LABEL, &content(group, signed), &signature)
-                    .is_ok()
-            });
-        if !authentic {
+        if said.number <= peer.number
+            || said.epoch < peer.since_epoch
+            || !signed::is_signed(group, LABEL, said.leaf, statement, signature)
+        {
             return Heard::Nothing;
         }
         peer.number = said.number;
@@ -225,6 +214,11 @@ impl Heartbeats {
         Share { confirmed, of: settled.count() }
     }
 
+    /// From which epoch on another member is known at a leaf.
+    pub(super) fn since(&self, leaf: u32) -> Option<u64> {
+        self.peers.get(&leaf).map(|peer| peer.since_epoch)
+    }
+
     /// Members that have not been heard for as long as two heartbeats take.
     pub(super) fn silent(&self, now: Now) -> Vec<u32> {
         let window = self.interval() * 2 + SLACK;
@@ -244,8 +238,8 @@ struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    fn read(signed: &'a [u8]) -> Option<Self> {
-        let (version, rest) = signed.split_first()?;
+    fn read(statement: &'a [u8]) -> Option<Self> {
+        let (version, rest) = statement.split_first()?;
         let (leaf, rest) = rest.split_first_chunk()?;
         let (epoch, rest) = rest.split_first_chunk()?;
         let (number, hash) = rest.split_first_chunk()?;
@@ -256,11 +250,4 @@ impl<'a> Said<'a> {
             hash,
         })
     }
-}
-
-/// What is signed: the group beside what is sent.
-fn content(group: &Group, sent: &[u8]) -> Vec<u8> {
-    let mut content = group.id().to_bytes();
-    content.extend(sent);
-    content
 }

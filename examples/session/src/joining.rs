@@ -176,7 +176,9 @@ impl Session {
             return;
         }
         match self.build_external(info, tree, moment) {
-            Ok(request) => self.ask(Purpose::Submit, request),
+            Ok(request) => {
+                self.ask(Purpose::Submit, request);
+            }
             Err(error) => {
                 tracing::warn!(%error, "no way back by external commit, joining anew");
                 self.stats.joins_refused += 1;

@@ -10,12 +10,14 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod failure;
 mod heartbeat;
 mod joining;
 mod membership;
 mod notices;
 mod refused;
 mod requests;
+mod signed;
 mod status;
 mod trust;
 mod watch;
@@ -293,7 +295,7 @@ impl Session {
                 self.set_status(Status::Connected);
             }
             ServerBody::Session(ServerSession::Refused(refusal)) => {
-                self.refused(purpose, refusal, moment);
+                self.refused(message.re, purpose, refusal, moment);
             }
             ServerBody::Session(ServerSession::Done) => {
                 if purpose == Some(Purpose::Leave) {
@@ -385,7 +387,8 @@ impl Session {
                 self.peers_ready(epoch, leaves);
             }
             DeliveryEvent::Heartbeats { heartbeats } => self.heartbeats(&heartbeats, moment),
-            DeliveryEvent::Appended { .. } | DeliveryEvent::FailureReported { .. } => {}
+            DeliveryEvent::FailureReported { report, .. } => self.failure_reported(&report),
+            DeliveryEvent::Appended { .. } => {}
         }
         self.handle_timeout(moment);
     }
@@ -438,14 +441,19 @@ impl Session {
         self.connected && matches!(self.status, Status::Member { .. })
     }
 
-    fn ask(&mut self, purpose: Purpose, body: DeliveryRequest) {
+    /// Gives the request's number.
+    fn ask(&mut self, purpose: Purpose, body: DeliveryRequest) -> Option<u64> {
         let message = self.requests.ask(purpose, body);
+        let id = message.id;
         self.outputs.push_back(Output::Send(message));
+        id
     }
 
     /// Says that an epoch's receive keys are live. A reply would tell nothing: the server repeats it to everybody.
     fn acknowledge(&mut self, epoch: u64) {
-        let message = ClientMessage::event(DeliveryRequest::Ack { epoch });
+        let membership = self.membership.as_ref();
+        let external_pub = membership.and_then(Membership::external_pub_hash).map(Into::into);
+        let message = ClientMessage::event(DeliveryRequest::Ack { epoch, external_pub });
         self.outputs.push_back(Output::Send(message));
     }
 

@@ -6,8 +6,9 @@ use sframe_bridge::committer::{
 };
 use sframe_bridge::verification::{LongCode, RosterEntry, VerificationInput};
 use sframe_bridge::{BASE_KEY_LABEL, BaseKey, CipherSuite, Epoch, EpochError, Now, crypto};
-use sfu_protocol::Identity;
+use sfu_protocol::{EXTERNAL_PUB_HASH, EXTERNAL_PUB_LABEL, Identity};
 
+use super::failure::Failures;
 use super::heartbeat::Heartbeats;
 use super::notices::Notices;
 use super::status::CallMember;
@@ -25,16 +26,24 @@ pub(super) struct Submission {
     pub(super) group_info: Vec<u8>,
 }
 
+/// A commit of one's own that may stand in the log one day.
+struct OwnCommit {
+    pending: PendingCommit,
+    /// The request that submitted it.
+    asked: Option<u64>,
+}
+
 pub(super) struct Membership {
     pub(super) group: Group,
     pub(super) heartbeats: Heartbeats,
+    pub(super) failures: Failures,
     /// The members' leaves, ascending: decisions are frequent, and the roster is long to read.
     leaves: Vec<u32>,
     /// Leaves whose logged Remove proposal this epoch's commit takes by reference.
     referenced: Vec<u32>,
     began: Now,
     only_added: bool,
-    own_commits: Vec<PendingCommit>,
+    own_commits: Vec<OwnCommit>,
     submitted: Option<Now>,
     hold_off: Option<Now>,
     new_epoch_wanted: Option<Now>,
@@ -48,6 +57,7 @@ impl Membership {
             leaves: leaves(&group),
             group,
             heartbeats,
+            failures: Failures::default(),
             referenced: Vec::new(),
             began: now,
             only_added: false,
@@ -72,6 +82,13 @@ impl Membership {
 
     pub(super) fn leaf_of(&self, identity: &Identity) -> Option<u32> {
         self.roster().into_iter().find(|member| member.identity == *identity).map(|m| m.leaf)
+    }
+
+    /// What an acknowledgement says of the epoch's external public key.
+    pub(super) fn external_pub_hash(&self) -> Option<Vec<u8>> {
+        let key = self.group.external_pub().ok()?;
+        let hash = self.group.suite().ref_hash(EXTERNAL_PUB_LABEL, key.as_bytes()).ok()?;
+        Some(hash.as_bytes().get(..EXTERNAL_PUB_HASH)?.to_vec())
     }
 
     /// The epoch's SFrame base key (RFC 9605, section 5.2).
@@ -199,15 +216,27 @@ impl Membership {
         if self.own_commits.len() == MAX_OWN_COMMITS {
             drop(self.own_commits.remove(0));
         }
-        self.own_commits.push(pending);
+        self.own_commits.push(OwnCommit { pending, asked: None });
         self.submitted = Some(moment.now);
         Ok(submission)
     }
 
     /// The commit of one's own that this message is, if it is one.
     pub(super) fn take_own_commit(&mut self, message: &[u8]) -> Option<PendingCommit> {
-        let place = self.own_commits.iter().position(|pending| pending.is_echo(message))?;
-        Some(self.own_commits.swap_remove(place))
+        let place = self.own_commits.iter().position(|own| own.pending.is_echo(message))?;
+        Some(self.own_commits.swap_remove(place).pending)
+    }
+
+    /// The latest commit of one's own was submitted by this request.
+    pub(super) fn submitted_by(&mut self, asked: Option<u64>) {
+        if let Some(own) = self.own_commits.last_mut() {
+            own.asked = asked;
+        }
+    }
+
+    /// The server has refused the commit of this request: it will never stand in the log.
+    pub(super) fn withdraw_commit(&mut self, asked: Option<u64>) {
+        self.own_commits.retain(|own| own.asked != asked);
     }
 
     /// The server refused a commit of one's own: no other before `until`.
@@ -216,9 +245,10 @@ impl Membership {
         self.hold_off = Some(until);
     }
 
-    /// The group is in another epoch.
-    pub(super) fn advanced(&mut self, changes: &Changes, now: Now) {
+    /// The group is in another epoch, which this commit began.
+    pub(super) fn advanced(&mut self, changes: &Changes, commit: &[u8], now: Now) {
         self.heartbeats.begin_epoch(&self.group, Some(changes), now);
+        self.failures.applied(&self.group, self.epoch().saturating_sub(1), commit);
         self.leaves = leaves(&self.group);
         self.began = now;
         self.only_added = changes.removed.is_empty() && !changes.added.is_empty();

@@ -13,6 +13,7 @@ use super::{Moment, Session};
 /// What is tried again when the server wants no more for the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
+    Create,
     Join,
     Resync,
     Log,
@@ -26,9 +27,21 @@ pub(super) struct Again {
 }
 
 impl Session {
-    pub(super) fn refused(&mut self, purpose: Option<Purpose>, refusal: Refusal, moment: Moment) {
+    pub(super) fn refused(
+        &mut self,
+        re: Option<u64>,
+        purpose: Option<Purpose>,
+        refusal: Refusal,
+        moment: Moment,
+    ) {
         tracing::debug!(?purpose, code = ?refusal.code, "refused: {}", refusal.message);
         let later = |millis| moment.now + Duration::from_millis(millis);
+        if purpose == Some(Purpose::Submit)
+            && refusal.code != RefusalCode::Undecided
+            && let Some(membership) = &mut self.membership
+        {
+            membership.withdraw_commit(re);
+        }
         match (purpose, &refusal.code) {
             // The winner's entry has come before this refusal, and the group has moved on with it; unless it was a
             // message that could overtake others and was lost.
@@ -53,11 +66,14 @@ impl Session {
                 }
             }
             (Some(Purpose::Submit), _) => self.submit_refused(later(200)),
-            (Some(Purpose::Create), _) => {
+            (Some(Purpose::Create), code) => {
                 // The group of somebody else may be known already, and be on the way to be joined.
                 if matches!(self.way, Way::Creating(_)) {
                     self.way = Way::Idle;
                     self.set_status(Status::WaitingForGroup);
+                    if *code == RefusalCode::Unavailable {
+                        self.again = Some(Again { at: later(1_000), step: Step::Create });
+                    }
                 }
             }
             (Some(Purpose::Join), RefusalCode::NoGroup) => {
@@ -95,6 +111,7 @@ impl Session {
     pub(super) fn try_again(&mut self, moment: Moment) {
         let Some(again) = self.again.take_if(|again| again.at <= moment.now) else { return };
         match (again.step, &self.status) {
+            (Step::Create, Status::WaitingForGroup) => self.create(moment),
             (Step::Join, Status::Joining) => self.join(moment),
             (Step::Resync, Status::Resyncing) => self.resync(),
             (Step::Log, Status::Member { epoch } | Status::CatchingUp { epoch }) => {

@@ -119,6 +119,14 @@ pub enum SessionEvent {
     Alarm(CommitAlarm),
     /// The server may be keeping something back, or telling others something else.
     History(HistoryAlarm),
+    /// A member has signed that a commit of the log failed for it alone. It comes back by itself; if this happens again
+    /// and again, somebody makes commits that do not work for everybody.
+    CommitFailed {
+        /// The member's leaf.
+        leaf: u32,
+        /// The epoch that the commit ended.
+        epoch: u64,
+    },
     /// The server refused something.
     Refused(Refusal),
     /// A message of the group could not be used.
@@ -131,7 +139,8 @@ pub enum SessionEvent {
 /// Why the server is not to be believed, or cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryAlarm {
-    /// A member says, and has signed, that it is in another epoch of this number: two histories.
+    /// A member says, and has signed, that it is in another epoch of this number, or was given another commit in
+    /// it: two histories.
     #[error("the member at leaf {leaf} is in another epoch {epoch}")]
     OtherHistory {
         /// The member's leaf.
@@ -172,6 +181,10 @@ pub struct SessionStats {
     pub alarms: u64,
     /// Commits in the log that failed here and not for everybody, reported to the others.
     pub failures_reported: u64,
+    /// Signed reports of other members that a commit failed for them, told as [`SessionEvent::CommitFailed`].
+    pub failures_heard: u64,
+    /// Such reports that were one's own, repeated, not signed by whom they name, or of nobody or no epoch known.
+    pub failures_ignored: u64,
     /// How often it lost step and asked for the state to come back with.
     pub resyncs: u64,
     /// GroupInfos, Welcomes and trees that it was given and did not take.

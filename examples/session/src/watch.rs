@@ -1,8 +1,9 @@
 //! Watching the server: heartbeats of one's own, those of others, and what their absence means.
 
 use sframe_bridge::Now;
-use sfu_protocol::{Blob, DeliveryRequest, Identity};
+use sfu_protocol::{Blob, DeliveryRequest, Identity, LogEntry};
 
+use super::failure::{Failures, Reported};
 use super::heartbeat::Heard;
 use super::membership::call_member;
 use super::requests::Purpose;
@@ -69,6 +70,33 @@ impl Session {
             self.ask(Purpose::Log, DeliveryRequest::FetchLog { since_epoch });
         }
         self.judge_sending(moment.now);
+    }
+
+    /// Tells the others that a commit of the log failed here alone.
+    pub(super) fn report_failure(&mut self, entry: &LogEntry) {
+        let Some(membership) = &self.membership else { return };
+        let epoch = entry.epoch;
+        match Failures::make(&membership.group, epoch, &entry.message) {
+            Ok(report) => {
+                self.stats.failures_reported += 1;
+                let report = report.into();
+                self.ask(Purpose::Note, DeliveryRequest::ReportFailure { epoch, report });
+            }
+            Err(error) => tracing::warn!(%error, "a failed commit could not be reported"),
+        }
+    }
+
+    pub(super) fn failure_reported(&mut self, report: &[u8]) {
+        let Some(membership) = &mut self.membership else { return };
+        let since = |leaf| membership.heartbeats.since(leaf);
+        match membership.failures.take(&membership.group, report, since) {
+            Reported::Failed { leaf, epoch } => {
+                self.stats.failures_heard += 1;
+                self.event(SessionEvent::CommitFailed { leaf, epoch });
+            }
+            Reported::OtherHistory(alarm) => self.alarm(alarm),
+            Reported::Nothing => self.stats.failures_ignored += 1,
+        }
     }
 
     /// Whoever is confirmed by too few may be alone with somebody who was removed, or with nobody.

@@ -20,6 +20,7 @@ use sfu_sim::config::SecretText;
 use sfu_sim::protocol::{ClientMessage, Identity, SessionRequest};
 use sfu_sim::token::{Claims, TokenKey};
 use sfu_sim::{Config, Server};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Of the processes of one run only: the server listens on loopback.
 const SECRET: &str = "the secret of a soak, known to both of its processes";
@@ -82,8 +83,9 @@ async fn serve(file: &std::path::Path) -> anyhow::Result<()> {
     config.tokens.secret = Some(SecretText::new(SECRET));
     config.rooms.max_participants = 4096;
     config.delivery.max_members = 4096;
-    // The part of the log that is kept for members that were away fills up early in the run.
-    config.delivery.log_bytes = 1 << 20;
+    // What is kept of the log for members that were away, and of key packages, is full early in the run.
+    config.delivery.log_bytes = 64 << 10;
+    config.delivery.used_key_packages = 64;
     let folder = file.with_extension("data");
     config.storage.path = Some(folder);
     let server = Server::start(config).await?;
@@ -120,6 +122,18 @@ impl ServerProcess {
         Ok(server)
     }
 
+    /// One of its counters.
+    async fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let address = self.url.trim_start_matches("ws://").split('/').next().unwrap_or_default();
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok()).with_context(|| format!("no {name}"))
+    }
+
     /// Its resident memory, in KiB.
     fn resident(&self) -> anyhow::Result<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
@@ -154,10 +168,12 @@ async fn soak(arguments: &Arguments) -> anyhow::Result<()> {
         tokio::spawn(occupy(seat, Arc::clone(&counts)));
     }
     let mut samples = Vec::new();
+    let mut logs = Vec::new();
     let step = Duration::from_millis((arguments.seconds * 1000 / 120).clamp(100, 5_000));
     while Instant::now() < until {
         tokio::time::sleep(step).await;
         samples.push(server.resident()?);
+        logs.push(server.metric("framelock_log_bytes").await? / 1024);
     }
     let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let median = |part: &[u64]| {
@@ -166,13 +182,16 @@ async fn soak(arguments: &Arguments) -> anyhow::Result<()> {
         part.get(part.len() / 2).copied().unwrap_or(0)
     };
     let quarter = samples.len() / 4;
-    let early = median(samples.get(quarter..2 * quarter).unwrap_or_default());
-    let late = median(samples.get(3 * quarter..).unwrap_or_default());
+    let early = |all: &[u64]| median(all.get(quarter..2 * quarter).unwrap_or_default());
+    let late = |all: &[u64]| median(all.get(3 * quarter..).unwrap_or_default());
+    let (log, log_later) = (early(&logs), late(&logs));
+    let (early, late) = (early(&samples), late(&samples));
     let most = samples.iter().max().copied().unwrap_or(0);
     writeln!(
         std::io::stdout(),
         "{} clients, {} s: {} joined, {} left, {} fell silent, {} failed, {} epochs entered\n\
-         resident memory of the server: second quarter {early} KiB, last quarter {late} KiB, most {most} KiB",
+         resident memory of the server: second quarter {early} KiB, last quarter {late} KiB, most {most} KiB\n\
+         logs in it: second quarter {log} KiB, last quarter {log_later} KiB",
         arguments.clients,
         arguments.seconds,
         get(&counts.joined),

@@ -127,6 +127,10 @@ impl Observer for Watcher {
             SessionEvent::History(alarm) => {
                 pages.mishaps.push(format!("{}: {alarm}", self.name));
             }
+            SessionEvent::CommitFailed { leaf, epoch } => {
+                let what = format!("the commit of epoch {epoch} failed for leaf {leaf}");
+                pages.news.push(format!("{}: {what}", self.name));
+            }
             SessionEvent::StatusChanged(Status::Failed { reason }) => {
                 pages.mishaps.push(format!("{} could not go on: {reason}", self.name));
             }

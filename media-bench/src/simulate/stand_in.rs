@@ -136,7 +136,8 @@ impl StandIn {
         self.kept.push((epoch, Now::from_micros(u64::MAX)));
         self.epoch = Some(epoch);
         self.began = now;
-        let acknowledgement = ClientMessage::event(DeliveryRequest::Ack { epoch });
+        let acknowledgement =
+            ClientMessage::event(DeliveryRequest::Ack { epoch, external_pub: None });
         vec![Act::Installed(epoch), Act::Send(acknowledgement)]
     }
 

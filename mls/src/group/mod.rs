@@ -43,7 +43,7 @@ use crate::{
     error::ExportError,
     schedule::{EpochAuthenticator, Psk},
     validation::GroupInfoViolation,
-    wire::{Extensions, LeafIndex, PskSource, ReInit, Signature},
+    wire::{Extensions, HpkePublicKey, LeafIndex, PskSource, ReInit, Signature},
 };
 
 use self::{
@@ -217,6 +217,16 @@ impl Group {
     /// [`ExportError::Inactive`] after removal.
     pub fn epoch_authenticator(&self) -> Result<&EpochAuthenticator, ExportError> {
         Ok(self.secrets.as_ref().ok_or(ExportError::Inactive)?.epoch.epoch_authenticator())
+    }
+
+    /// The public key by which others join the present epoch by external commit (RFC 9420 section 8), the same for all
+    /// members. A delivery service that is told of it by several can tell a false GroupInfo.
+    ///
+    /// # Errors
+    /// [`ExportError::Inactive`] after removal, [`ExportError::Local`].
+    pub fn external_pub(&self) -> Result<HpkePublicKey, ExportError> {
+        let secrets = self.secrets.as_ref().ok_or(ExportError::Inactive)?;
+        Ok(secrets.epoch.external()?.public_key())
     }
 
     /// The resumption key of the present epoch (RFC 9420 section 8.6).

@@ -7,6 +7,13 @@ use super::{Blob, Identity};
 #[serde(transparent)]
 pub struct ChangeId(pub u64);
 
+/// The label of the hash in [`DeliveryRequest::Ack`].
+pub const EXTERNAL_PUB_LABEL: &str = "Framelock external_pub";
+
+/// The length of the hash in [`DeliveryRequest::Ack`], in bytes. To find another key with the same hash within the life of
+/// an epoch is out of reach.
+pub const EXTERNAL_PUB_HASH: usize = 8;
+
 /// What a client asks of the delivery service.
 ///
 /// A call's handshake messages are PublicMessages in one log. Every member gets every entry in the order of
@@ -57,6 +64,10 @@ pub enum DeliveryRequest {
     Ack {
         /// The epoch.
         epoch: u64,
+        /// The first [`EXTERNAL_PUB_HASH`] bytes of RefHash (RFC 9420 section 5.2) under [`EXTERNAL_PUB_LABEL`] of the
+        /// epoch's external public key, as this member knows it: so the service learns of a GroupInfo that is false.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        external_pub: Option<Blob>,
     },
     /// A signed heartbeat for the other members.
     Heartbeat {

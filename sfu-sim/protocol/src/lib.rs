@@ -22,8 +22,8 @@ mod session;
 
 pub use blob::Blob;
 pub use delivery::{
-    ChangeId, ChangeKind, DeliveryEvent, DeliveryRequest, EntryKind, GroupSummary, LogEntry,
-    PendingChange, RemovalReason,
+    ChangeId, ChangeKind, DeliveryEvent, DeliveryRequest, EXTERNAL_PUB_HASH, EXTERNAL_PUB_LABEL,
+    EntryKind, GroupSummary, LogEntry, PendingChange, RemovalReason,
 };
 pub use media::{ForwardedTrack, MediaEvent, MediaKind, MediaRequest, PublishedTrack, TrackCodec};
 pub use refusal::{Refusal, RefusalCode};
@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn a_request_is_one_flat_object() {
-        let message = ClientMessage::request(7, DeliveryRequest::Ack { epoch: 3 });
+        let message =
+            ClientMessage::request(7, DeliveryRequest::Ack { epoch: 3, external_pub: None });
         let text = message.to_text();
         assert_eq!(text, r#"{"id":7,"family":"delivery","type":"ack","epoch":3}"#);
         assert_eq!(ClientMessage::parse(&text).unwrap(), message);
@@ -241,7 +242,7 @@ mod tests {
         let text = r#"{"family":"delivery","type":"ack","epoch":3,"colour":"blue"}"#;
         assert_eq!(
             ClientMessage::parse(text).unwrap(),
-            ClientMessage::event(DeliveryRequest::Ack { epoch: 3 })
+            ClientMessage::event(DeliveryRequest::Ack { epoch: 3, external_pub: None })
         );
     }
 

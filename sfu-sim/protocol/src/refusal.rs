@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Why the server did not do what a client asked.
@@ -16,6 +18,13 @@ impl Refusal {
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// A refusal of something that is welcome again after `wait`.
+    pub fn too_fast(wait: Duration, message: impl Into<String>) -> Self {
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let retry_after_ms = millis.saturating_add(1);
+        Self::new(RefusalCode::RateLimited { retry_after_ms }, message)
+    }
 }
 
 /// The closed set of reasons for a refusal. Data that a program needs stands beside the code.
@@ -30,6 +39,8 @@ pub enum RefusalCode {
     UnknownRoom,
     /// The room has its greatest number of participants. The connection closes.
     RoomFull,
+    /// The server lets nobody in without a token: get one from whoever runs the call.
+    NoGuests,
     /// The server has its greatest number of rooms. The connection closes.
     TooManyRooms,
     /// The server is stopping. Connect again later.
@@ -46,8 +57,11 @@ pub enum RefusalCode {
         /// After this many milliseconds one more is welcome.
         retry_after_ms: u64,
     },
-    /// The server cannot do it at the moment (storage fault or the like). Try again.
+    /// The server cannot do it at the moment (storage fault or the like). Nothing has been done. Try again.
     Unavailable,
+    /// The storage does not say whether it has taken the message. If it has, the message comes as an entry of the log in
+    /// a while; another one may be sent all the same.
+    Undecided,
 
     /// The SDP cannot be parsed or asks for something that the SFU does not do.
     InvalidSdp,
@@ -129,12 +143,14 @@ impl RefusalCode {
             Self::ExpiredToken => "expired_token",
             Self::UnknownRoom => "unknown_room",
             Self::RoomFull => "room_full",
+            Self::NoGuests => "no_guests",
             Self::TooManyRooms => "too_many_rooms",
             Self::ShuttingDown => "shutting_down",
             Self::Malformed => "malformed",
             Self::TooLarge { .. } => "too_large",
             Self::RateLimited { .. } => "rate_limited",
             Self::Unavailable => "unavailable",
+            Self::Undecided => "undecided",
             Self::InvalidSdp => "invalid_sdp",
             Self::StaleOffer => "stale_offer",
             Self::NoMedia => "no_media",
@@ -175,7 +191,9 @@ mod tests {
         for code in [
             RefusalCode::BadToken,
             RefusalCode::TooLarge { limit: 1 },
+            RefusalCode::Undecided,
             RefusalCode::StaleEpoch { head: 1 },
+            RefusalCode::NoGuests,
             RefusalCode::NotAMember,
             RefusalCode::ExternalCommitNotAllowed,
             RefusalCode::OmitsRemoval { leaves: vec![1] },

@@ -23,6 +23,8 @@ pub(super) struct InFlight {
     wait: Wait,
     /// Whether the log is read because the turn was lost.
     lost: bool,
+    /// Whether the log could not be read either.
+    failed: bool,
     /// What to answer, once the log has been read to its end.
     seq: Option<u64>,
 }
@@ -58,9 +60,21 @@ impl DeliveryService {
             at: now.unix_time(),
             bytes: admitted.record.to_bytes(),
         }));
-        let wait = Wait::Append;
-        self.in_flight =
-            Some(InFlight { asker, id, admitted, asked: now, wait, lost: false, seq: None });
+        self.in_flight = Some(InFlight {
+            asker,
+            id,
+            admitted,
+            asked: now,
+            wait: Wait::Append,
+            lost: false,
+            failed: false,
+            seq: None,
+        });
+    }
+
+    /// Whether the storage does not answer, so that there is no use in waiting for a turn.
+    pub(super) fn storage_fails(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(|flight| flight.failed)
     }
 
     /// Takes the answer to a [`StorageEffect`].
@@ -120,6 +134,23 @@ impl DeliveryService {
         self.in_flight = Some(flight);
     }
 
+    /// Nobody waits for a storage that fails. What was asked for may be in the log all the same, and is then told
+    /// as an entry; what waited for its turn is not.
+    fn answer_undecided(&mut self, flight: &mut InFlight) {
+        // A group is answered for once it is known, as nothing else would tell its creator.
+        if !matches!(flight.admitted.record, Record::Created { .. })
+            && let Some(asker) = flight.asker.take()
+        {
+            let message = "the storage does not say whether it has taken the message";
+            let undecided = refusal(RefusalCode::Undecided, message);
+            if matches!(flight.admitted.record, Record::Commit { .. }) {
+                self.metrics.refuse_commit(&undecided.code);
+            }
+            self.answer(&asker, Err(undecided));
+        }
+        self.refuse_queue(&storage_fails());
+    }
+
     fn storage_retry(&self) -> Duration {
         Duration::from_millis(self.config.storage_retry_ms)
     }
@@ -147,8 +178,13 @@ impl DeliveryService {
                 self.metrics.storage_errors += 1;
                 self.reading = false;
                 let retry = now + self.storage_retry();
-                match &mut self.in_flight {
-                    Some(flight) => flight.wait = Wait::Until(retry),
+                match self.in_flight.take() {
+                    Some(mut flight) => {
+                        flight.wait = Wait::Until(retry);
+                        flight.failed = true;
+                        self.answer_undecided(&mut flight);
+                        self.in_flight = Some(flight);
+                    }
                     None => self.read_again = Some(retry),
                 }
                 return;
@@ -288,6 +324,10 @@ impl DeliveryService {
     }
 }
 
+pub(super) fn storage_fails() -> Refusal {
+    refusal(RefusalCode::Unavailable, "the storage does not answer")
+}
+
 /// Where a record stands in the log, and when it was accepted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredRecordMeta {
@@ -299,15 +339,17 @@ pub(super) struct StoredRecordMeta {
 }
 
 impl DeliveryService {
-    /// Refuses what waited for a group that has ended.
-    pub(super) fn refuse_queue(&mut self) {
+    /// Refuses what waits for its turn, but for groups to be created.
+    pub(super) fn refuse_queue(&mut self, because: &Refusal) {
         let (creates, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.queue)
             .into_iter()
             .partition(|(_, request)| matches!(request, DeliveryRequest::Create { .. }));
         self.queue.extend(creates);
-        for (asker, _) in others {
-            let ended = refusal(RefusalCode::NoGroup, "the group has ended");
-            self.answer(&asker, Err(ended));
+        for (asker, request) in others {
+            if matches!(request, DeliveryRequest::Submit { .. }) {
+                self.metrics.refuse_commit(&because.code);
+            }
+            self.answer(&asker, Err(because.clone()));
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::protocol::{
 };
 
 use super::append::StoredRecordMeta;
+use super::confirmations::Confirmations;
 use super::effects::Output;
 use super::group::{Changed, GroupState};
 use super::pending::Change;
@@ -20,9 +21,11 @@ use super::{DeliveryService, Now};
 
 impl ActiveGroup {
     pub(super) fn new(state: GroupState, group_info: Bytes) -> Self {
+        let confirmations = Confirmations::of(state.external_pub_hash(&group_info));
         Self {
             state,
             group_info,
+            confirmations,
             committer: None,
             tree: None,
             trees: VecDeque::new(),
@@ -223,6 +226,7 @@ impl DeliveryService {
         let Some(group) = &mut self.group else { return };
         let epoch = group.state.epoch();
         group.group_info = bundle.group_info.clone();
+        group.confirmations = Confirmations::of(group.state.external_pub_hash(&group.group_info));
         group.committer = Some(changed.committer);
         group.tree = None;
         group.epoch_proposals = 0;
@@ -299,7 +303,7 @@ impl DeliveryService {
         for (asker, _) in group.info_requests.into_values() {
             self.answer(&asker, Err(no_group()));
         }
-        self.refuse_queue();
+        self.refuse_queue(&no_group());
         self.people.forget_absent();
         self.elect(now);
         for connection in self.people.connections() {

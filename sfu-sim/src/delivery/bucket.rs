@@ -16,21 +16,29 @@ pub struct Rate {
 
 /// Counts down what a [`Rate`] allows. Time comes in as an argument.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TokenBucket {
+pub(crate) struct TokenBucket {
     tokens: f64,
     filled: Now,
 }
 
 impl TokenBucket {
-    pub(super) fn full(rate: Rate, now: Now) -> Self {
+    pub(crate) fn full(rate: Rate, now: Now) -> Self {
         Self { tokens: f64::from(rate.burst), filled: now }
     }
 
-    /// Takes one, or says after how long one will be there.
-    pub(super) fn take(&mut self, rate: Rate, now: Now) -> Result<(), Duration> {
+    /// Whether it holds all that a rate allows at once, like one that nothing was taken from.
+    pub(crate) fn is_full(&self, rate: Rate, now: Now) -> bool {
+        self.filled_up(rate, now) >= f64::from(rate.burst)
+    }
+
+    fn filled_up(&self, rate: Rate, now: Now) -> f64 {
         let elapsed = now.since(self.filled).as_secs_f64();
-        let limit = f64::from(rate.burst);
-        self.tokens = (self.tokens + elapsed * rate.per_second.max(0.0)).min(limit);
+        (self.tokens + elapsed * rate.per_second.max(0.0)).min(f64::from(rate.burst))
+    }
+
+    /// Takes one, or says after how long one will be there.
+    pub(crate) fn take(&mut self, rate: Rate, now: Now) -> Result<(), Duration> {
+        self.tokens = self.filled_up(rate, now);
         self.filled = now;
         if self.tokens >= 1.0 {
             self.tokens -= 1.0;
@@ -57,7 +65,9 @@ mod tests {
         let later = start + Duration::from_millis(500);
         bucket.take(rate, later).unwrap();
         assert!(bucket.take(rate, later).is_err());
+        assert!(!bucket.is_full(rate, later + Duration::from_millis(1_499)));
         let much_later = later + Duration::from_secs(3600);
+        assert!(bucket.is_full(rate, much_later));
         for _ in 0..3 {
             bucket.take(rate, much_later).unwrap();
         }

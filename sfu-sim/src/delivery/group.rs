@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mls::codec::Decode;
 use mls::wire::{
-    Content, Credential, Envelope, ExtensionType, GroupInfo, KeyPackage, LeafIndex, MessageKind,
-    MlsMessage, MlsMessageBody, Proposal, PublicMessage, Sender, UnixTime,
+    Content, Credential, Envelope, ExtensionType, ExternalPub, GroupInfo, KeyPackage, LeafIndex,
+    MessageKind, MlsMessage, MlsMessageBody, Proposal, PublicMessage, Sender, UnixTime,
 };
 use mls::{
     AcceptAnyCredential, Changes, Member, ProcessError, PublicGroup, PublicGroupOptions,
     PublicProcessed, ReceivedProposal, StagedPublicCommit,
 };
 
-use crate::protocol::{Identity, Refusal, RefusalCode};
+use crate::protocol::{EXTERNAL_PUB_HASH, EXTERNAL_PUB_LABEL, Identity, Refusal, RefusalCode};
 
 use super::record::Bundle;
 use super::service::refusal;
@@ -142,6 +142,15 @@ impl GroupState {
 
     pub(super) fn members(&self) -> impl Iterator<Item = Seat<'_>> {
         self.seats.iter().map(|(leaf, identity)| Seat { leaf: *leaf, identity })
+    }
+
+    /// What members hash of the external public key in a GroupInfo of this group.
+    pub(super) fn external_pub_hash(&self, group_info: &[u8]) -> Option<Vec<u8>> {
+        let info = parse_group_info(group_info)?;
+        let key: ExternalPub = info.extensions.parse(ExtensionType::EXTERNAL_PUB).ok()??;
+        let key = key.external_pub;
+        let hash = self.group.suite().ref_hash(EXTERNAL_PUB_LABEL, key.as_bytes()).ok()?;
+        Some(hash.as_bytes().get(..EXTERNAL_PUB_HASH)?.to_vec())
     }
 
     pub(super) fn ratchet_tree(&self) -> Vec<u8> {

@@ -61,6 +61,8 @@ pub struct DeliveryMetrics {
     pub storage_errors: u64,
     /// Counter: acknowledgements received.
     pub acknowledgements: u64,
+    /// Counter: acknowledgements with another external public key than that of the epoch's GroupInfo.
+    pub external_pubs_disputed: u64,
     /// Counter: heartbeats received.
     pub heartbeats: u64,
     /// Counter: failure reports received.

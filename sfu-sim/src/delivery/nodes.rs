@@ -25,6 +25,17 @@ const MAX_WAITING: usize = 4096;
 #[serde(transparent)]
 pub struct NodeId(pub u64);
 
+/// When and where somebody has connected. Of two logins of one identity the later one counts, at every process alike.
+///
+/// A process' clock may be wrong: a login comes after all that its process has heard of before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Login {
+    /// Microseconds since the Unix epoch, or somewhat more.
+    pub at: u64,
+    /// At which process.
+    pub node: NodeId,
+}
+
 /// What a process tells the others that serve a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
@@ -69,6 +80,8 @@ pub enum NoteBody {
 pub struct Present {
     /// The sender's number of the connection.
     pub connection: u64,
+    /// [`Login::at`].
+    pub since: u64,
     /// Who.
     pub participant: Participant,
     /// Has said that it leaves.
@@ -86,6 +99,8 @@ pub(super) struct Nodes {
     others: bool,
     outgoing: VecDeque<Note>,
     last_remote: u64,
+    /// The latest [`Login::at`] that has been heard of.
+    latest_login: u64,
     known: BTreeMap<NodeId, Node>,
 }
 
@@ -96,10 +111,10 @@ struct Node {
     waiting: VecDeque<Note>,
 }
 
-impl Nodes {
-    fn is_at(&self, node: NodeId, connection: ConnectionId) -> bool {
-        let known = self.known.get(&node);
-        known.is_some_and(|node| node.connections.values().any(|here| *here == connection))
+impl Present {
+    /// Its login, at the process that says so.
+    pub fn login(&self, node: NodeId) -> Login {
+        Login { at: self.since, node }
     }
 }
 
@@ -119,6 +134,13 @@ impl DeliveryService {
     /// Takes a note of another process; those of one process in their order.
     pub fn noted(&mut self, node: NodeId, note: Note, now: Now) {
         self.log_length = self.log_length.max(note.after);
+        let present = match &note.body {
+            NoteBody::Everybody { present } => present.as_slice(),
+            NoteBody::Connected { present } => std::slice::from_ref(present),
+            _ => &[],
+        };
+        let latest = present.iter().map(|present| present.since).max();
+        self.nodes.latest_login = self.nodes.latest_login.max(latest.unwrap_or(0));
         let entry = self.nodes.known.entry(node).or_default();
         entry.waiting.push_back(note);
         if entry.waiting.len() > MAX_WAITING {
@@ -165,14 +187,7 @@ impl DeliveryService {
                     self.remote_disconnected(node, connection, now);
                 }
                 for present in present {
-                    // The list may be older than what is known of those who have moved.
-                    let identity = present.participant.identity.clone();
-                    let known = self.people.connection(&identity);
-                    if known.is_none_or(|connection| self.nodes.is_at(node, connection)) {
-                        self.remote_present(node, present, now);
-                    } else {
-                        self.note_connected(&identity);
-                    }
+                    self.remote_present(node, present, now);
                 }
             }
             NoteBody::Connected { present } => self.remote_present(node, present, now),
@@ -193,7 +208,13 @@ impl DeliveryService {
     }
 
     fn remote_present(&mut self, node: NodeId, present: Present, now: Now) {
-        let Present { connection, participant, left, key_package, acknowledged } = present;
+        let login = present.login(node);
+        let Present { connection, participant, left, key_package, acknowledged, .. } = present;
+        if self.login_of(&participant.identity).is_some_and(|known| known > login) {
+            // What the other process says is older. Where it does not know that, it has to hear of it.
+            self.note_connected(&participant.identity);
+            return;
+        }
         let people = &self.people;
         let known = self.nodes.known.entry(node).or_default();
         // Connections that later ones have replaced are of no use any more.
@@ -201,7 +222,7 @@ impl DeliveryService {
         if let Entry::Vacant(free) = known.connections.entry(connection) {
             self.nodes.last_remote += 1;
             let here = *free.insert(ConnectionId(ConnectionId::REMOTE + self.nodes.last_remote));
-            self.connect(here, &participant, now);
+            self.connect_by(here, &participant, login, now);
         }
         if left {
             self.remote_request(node, connection, DeliveryRequest::Leave, now);
@@ -210,7 +231,8 @@ impl DeliveryService {
             self.remote_request(node, connection, DeliveryRequest::Join { key_package }, now);
         }
         if let Some(epoch) = acknowledged {
-            self.remote_request(node, connection, DeliveryRequest::Ack { epoch }, now);
+            let request = DeliveryRequest::Ack { epoch, external_pub: None };
+            self.remote_request(node, connection, request, now);
         }
     }
 
@@ -231,6 +253,18 @@ impl DeliveryService {
         {
             tracing::debug!(%refusal, "a note of another node has no effect");
         }
+    }
+
+    /// The login of somebody who connects here now.
+    pub(super) fn next_login(&mut self, now: Now) -> Login {
+        let at = now.as_unix_micros().max(self.nodes.latest_login.saturating_add(1));
+        self.nodes.latest_login = at;
+        Login { at, node: NodeId(self.boot) }
+    }
+
+    /// The login that counts of somebody who is connected, here or elsewhere.
+    pub fn login_of(&self, identity: &Identity) -> Option<Login> {
+        self.people.person(identity).filter(|person| person.connection.is_some())?.login
     }
 
     /// Tells the other processes of a request that was accepted here.
@@ -294,6 +328,7 @@ impl DeliveryService {
             leaf.filter(|leaf| self.acks.leaves().contains(leaf)).map(|_| self.acks.epoch());
         Some(Present {
             connection: connection.0,
+            since: person.login?.at,
             participant: Participant {
                 identity: identity.clone(),
                 name: person.name.clone(),

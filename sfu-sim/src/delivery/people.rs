@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::protocol::Identity;
+use crate::protocol::{Identity, Participant};
 
 use super::bucket::TokenBucket;
-use super::{ConnectionId, Now, Rate};
+use super::{ConnectionId, Login, Now, Rate};
 
 /// Somebody who is in the room, or is a member of the group without a connection.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub(super) struct Person {
     pub(super) name: String,
     pub(super) moderator: bool,
     pub(super) connection: Option<ConnectionId>,
+    /// That of its latest connection.
+    pub(super) login: Option<Login>,
     /// Has said that it leaves, and has not asked to join since.
     pub(super) left: bool,
     /// Its media has been cut off.
@@ -33,7 +35,7 @@ pub(super) enum Ration {
 impl Person {
     fn new(name: String, moderator: bool, connection: Option<ConnectionId>) -> Self {
         let buckets = [None; 6];
-        Self { name, moderator, connection, left: false, cut_off: false, buckets }
+        Self { name, moderator, connection, login: None, left: false, cut_off: false, buckets }
     }
 
     /// Takes one of a ration, or says after how long there is one.
@@ -61,10 +63,10 @@ impl People {
     pub(super) fn connect(
         &mut self,
         connection: ConnectionId,
-        identity: &Identity,
-        name: String,
-        moderator: bool,
+        login: Login,
+        participant: &Participant,
     ) -> &mut Person {
+        let identity = &participant.identity;
         self.absent.remove(identity);
         let person = self
             .persons
@@ -74,8 +76,9 @@ impl People {
             self.connections.remove(&former);
         }
         self.connections.insert(connection, identity.clone());
-        person.name = name;
-        person.moderator = moderator;
+        person.login = Some(login);
+        person.name.clone_from(&participant.name);
+        person.moderator = participant.moderator;
         person
     }
 

@@ -99,6 +99,7 @@ impl DeliveryService {
         &mut self,
         asker: &Asker,
         epoch: u64,
+        external_pub: Option<&[u8]>,
         now: Now,
     ) -> Result<Answer, Refusal> {
         let Some(group) = &mut self.group else { return Err(no_group()) };
@@ -113,6 +114,8 @@ impl DeliveryService {
             group.welcomes.remove(&asker.identity);
         }
         if epoch == head {
+            let differs = external_pub.is_some_and(|said| group.confirmations.hear(leaf, said));
+            self.metrics.external_pubs_disputed += u64::from(differs);
             let batch = Duration::from_millis(self.config.acknowledgement_batch_ms);
             self.acks.insert(leaf, batch, now);
             if self.acks.leaves().len() >= members {
@@ -217,10 +220,14 @@ impl DeliveryService {
         }
     }
 
-    /// A GroupInfo is served once another member has confirmed its epoch: a committer could give out a false
-    /// external_pub. Where there is no other member to wait for, whoever asks has to rely on it.
+    /// A GroupInfo is served once another member has confirmed its epoch, and not against what members say of its
+    /// external_pub: a committer could give out a false one. Where there is no other member to wait for, whoever asks has
+    /// to rely on it.
     pub(super) fn fetch_group_info(&mut self, asker: &Asker, now: Now) -> Result<Answer, Refusal> {
         self.check_fetch(asker, now)?;
+        if self.group.as_ref().is_some_and(|it| it.confirmations.is_disputed(it.committer)) {
+            return Err(disputed());
+        }
         if let Some(event) = self.confirmed_group_info(asker) {
             return Ok(Answer::Event(event));
         }
@@ -274,13 +281,18 @@ impl DeliveryService {
             .flat_map(|group| group.info_requests.values())
             .map(|(asker, _)| asker.clone())
             .collect();
+        let is_disputed =
+            self.group.as_ref().is_some_and(|it| it.confirmations.is_disputed(it.committer));
         for asker in waiting {
-            if let Some(event) = self.confirmed_group_info(&asker) {
-                if let Some(group) = &mut self.group {
-                    group.info_requests.remove(&asker.connection);
-                }
-                self.answer(&asker, Ok(Answer::Event(event)));
+            let answer = match self.confirmed_group_info(&asker) {
+                Some(_) if is_disputed => Err(disputed()),
+                Some(event) => Ok(Answer::Event(event)),
+                None => continue,
+            };
+            if let Some(group) = &mut self.group {
+                group.info_requests.remove(&asker.connection);
             }
+            self.answer(&asker, answer);
         }
     }
 
@@ -300,6 +312,11 @@ impl DeliveryService {
             self.answer(&asker, Err(refusal(RefusalCode::Unavailable, message)));
         }
     }
+}
+
+fn disputed() -> Refusal {
+    let message = "members know another external_pub than that of the GroupInfo";
+    refusal(RefusalCode::Unavailable, message)
 }
 
 fn removed() -> Refusal {

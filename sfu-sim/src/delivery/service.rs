@@ -10,6 +10,7 @@ use crate::protocol::{
 
 use super::acks::{Acknowledgements, Heartbeats};
 use super::append::InFlight;
+use super::confirmations::Confirmations;
 use super::effects::{Output, StorageEffect};
 use super::group::GroupState;
 use super::log::LogTail;
@@ -18,7 +19,7 @@ use super::pending::{Change, PendingChanges};
 use super::people::{People, Ration};
 use super::record::CloseCause;
 use super::storage::CallId;
-use super::{ConnectionId, DeliveryConfig, DeliveryMetrics, Now, Rate};
+use super::{ConnectionId, DeliveryConfig, DeliveryMetrics, Login, Now, Rate};
 
 /// The delivery service of one room: commands in, outputs and the next deadline out.
 ///
@@ -67,6 +68,8 @@ pub(super) struct ActiveGroup {
     pub(super) state: GroupState,
     /// The GroupInfo of its epoch.
     pub(super) group_info: Bytes,
+    /// What members say of it.
+    pub(super) confirmations: Confirmations,
     /// The leaf whose commit began the epoch.
     pub(super) committer: Option<u32>,
     /// The tree of its epoch, once somebody has asked for it.
@@ -130,6 +133,17 @@ impl DeliveryService {
     /// Notes that a participant is connected; its former connection no longer counts. It gets the state of
     /// the call, and if it is a member what is pending and acknowledged.
     pub fn connect(&mut self, connection: ConnectionId, participant: &Participant, now: Now) {
+        let login = self.next_login(now);
+        self.connect_by(connection, participant, login, now);
+    }
+
+    pub(super) fn connect_by(
+        &mut self,
+        connection: ConnectionId,
+        participant: &Participant,
+        login: Login,
+        now: Now,
+    ) {
         let identity = &participant.identity;
         let leaf = self.leaf_of(identity);
         if let Some(leaf) = leaf {
@@ -140,8 +154,7 @@ impl DeliveryService {
         }
         // The others hear of it before the connection counts: it gets the whole list instead.
         self.tell_pending(now);
-        let name = participant.name.clone();
-        let person = self.people.connect(connection, identity, name, participant.moderator);
+        let person = self.people.connect(connection, login, participant);
         // Whose removal is pending has left until it asks to join again; others begin anew.
         person.left &= leaf.is_some();
         if leaf.is_some_and(|leaf| self.pending.removal_of(leaf).is_none()) {
@@ -319,7 +332,9 @@ impl DeliveryService {
             | DeliveryRequest::Propose { .. } => self.handle_append(asker, request, now),
             DeliveryRequest::Join { key_package } => self.join(asker, key_package, now),
             DeliveryRequest::Leave => self.leave(asker, now),
-            DeliveryRequest::Ack { epoch } => self.acknowledge(asker, epoch, now),
+            DeliveryRequest::Ack { epoch, external_pub } => {
+                self.acknowledge(asker, epoch, external_pub.as_deref(), now)
+            }
             DeliveryRequest::Heartbeat { epoch, heartbeat } => {
                 self.heartbeat(asker, epoch, heartbeat, now)
             }
@@ -362,11 +377,8 @@ impl DeliveryService {
         if person.connection.is_some_and(ConnectionId::is_remote) {
             return Ok(());
         }
-        person.take(ration, rate, now).map_err(|wait| {
-            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            let code = RefusalCode::RateLimited { retry_after_ms: millis.saturating_add(1) };
-            refusal(code, "expected fewer requests of this kind")
-        })
+        let taken = person.take(ration, rate, now);
+        taken.map_err(|wait| Refusal::too_fast(wait, "expected fewer requests of this kind"))
     }
 
     /// What happens when a grace period is over.

@@ -5,6 +5,7 @@ use mls::wire::{Content, Proposal, Sender};
 
 use crate::protocol::{Blob, DeliveryRequest, Refusal, RefusalCode};
 
+use super::append::storage_fails;
 use super::group::{CheckedProposal, GroupState, StagedBundle};
 use super::pending::Change;
 use super::people::Ration;
@@ -37,6 +38,9 @@ impl DeliveryService {
         now: Now,
     ) -> Result<Answer, Refusal> {
         if self.in_flight.is_some() || self.closing.is_some() {
+            if self.storage_fails() && !matches!(request, DeliveryRequest::Create { .. }) {
+                return Err(storage_fails());
+            }
             if self.queue.len() >= self.config.max_queued {
                 let message = "expected fewer submissions at a time";
                 return Err(refusal(RefusalCode::Unavailable, message));

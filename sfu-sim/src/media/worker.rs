@@ -35,8 +35,21 @@ pub struct WorkerError(#[from] io::Error);
 
 enum Inbound {
     Command(MediaCommand),
-    Datagram { source: SocketAddr, bytes: Vec<u8>, at: Instant },
-    Linked { room: RoomId, node: u64, bytes: Bytes },
+    /// A command with so many bytes of a client's.
+    Request {
+        command: MediaCommand,
+        bytes: usize,
+    },
+    Datagram {
+        source: SocketAddr,
+        bytes: Vec<u8>,
+        at: Instant,
+    },
+    Linked {
+        room: RoomId,
+        node: u64,
+        bytes: Bytes,
+    },
 }
 
 /// A running engine.
@@ -58,6 +71,16 @@ impl MediaHandle {
     /// Sends a command; without effect once the worker has ended.
     pub fn send(&self, command: MediaCommand) {
         let _ = self.inbound.send(Inbound::Command(command));
+    }
+
+    /// Sends a command with so many bytes of a client's, unless more than `limit` bytes would wait then. Says whether it
+    /// was sent.
+    pub fn request(&self, command: MediaCommand, bytes: usize, limit: usize) -> bool {
+        let waiting = &self.shared.request_bytes;
+        let taken = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
+            waiting.checked_add(bytes).filter(|waiting| *waiting <= limit)
+        });
+        taken.is_ok() && self.inbound.send(Inbound::Request { command, bytes }).is_ok()
     }
 
     /// Hands a packet of another server over ([`MediaCommand::LinkPacket`]), unless too much is waiting.
@@ -123,6 +146,8 @@ impl MediaWorker {
 #[derive(Debug, Default)]
 struct Shared {
     waiting: AtomicUsize,
+    /// Of clients' requests that wait.
+    request_bytes: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -177,6 +202,12 @@ fn run(mut engine: Engine, socket: &UdpSocket, inbound: &Receiver<Inbound>, shar
                     engine.command(MediaCommand::LinkPacket { room, node, bytes }, now);
                     engine.settle(now);
                 }
+                Inbound::Request { command, bytes } => {
+                    shared.request_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    let now = Instant::now();
+                    engine.command(command, now);
+                    engine.settle(now);
+                }
                 Inbound::Command(command) => {
                     ended |= matches!(command, MediaCommand::Shutdown);
                     let now = Instant::now();
@@ -196,4 +227,30 @@ fn run(mut engine: Engine, socket: &UdpSocket, inbound: &Receiver<Inbound>, shar
         }
     }
     shared.ended.store(true, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::PeerId;
+
+    #[test]
+    fn what_waits_of_clients_is_bounded_while_the_engine_is_busy() {
+        let (inbound, waiting) = channel();
+        let handle = MediaHandle { inbound, shared: Arc::default() };
+        let request = |bytes: usize| {
+            let candidate = "x".repeat(bytes);
+            let command = MediaCommand::Candidate { peer: PeerId(1), re: None, candidate };
+            handle.request(command, bytes, 1_000)
+        };
+        assert_eq!((0..1_000).filter(|_| request(300)).count(), 3);
+        assert!(request(100) && !request(1) && request(0));
+        // What is not a client's goes through: to cut somebody off, for one.
+        handle.send(MediaCommand::RemovePeer { peer: PeerId(1) });
+        let waiting: Vec<_> = waiting.try_iter().collect();
+        assert_eq!(waiting.len(), 6);
+        // Worked off, it makes room.
+        handle.shared.request_bytes.fetch_sub(300, Ordering::Relaxed);
+        assert!(request(300) && !request(300));
+    }
 }

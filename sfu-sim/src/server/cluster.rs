@@ -5,7 +5,7 @@
 //! publish to these subjects can keep people out of a call or drop their media, but never read or forge a frame.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,8 @@ pub(super) struct Cluster {
     storage: NatsStorage,
     node: NodeId,
     seen: Mutex<HashMap<NodeId, Instant>>,
+    /// Whether NATS could not be reached at the last beat.
+    was_away: AtomicBool,
     changes: broadcast::Sender<Change>,
 }
 
@@ -105,7 +107,9 @@ impl Cluster {
         let beats = client.subscribe(format!("{}.nodes", storage.prefix())).await?;
         let (changes, _) = broadcast::channel(256);
         let seen = Mutex::default();
-        let cluster = Arc::new(Self { client, storage, node: NodeId(boot), seen, changes });
+        let was_away = AtomicBool::new(false);
+        let cluster =
+            Arc::new(Self { client, storage, node: NodeId(boot), seen, was_away, changes });
         tokio::spawn(watch(Arc::downgrade(&cluster), beats));
         Ok(cluster)
     }
@@ -139,7 +143,7 @@ impl Cluster {
         let (packets, queued) = mpsc::channel(PACKETS);
         let own = format!("{media_subject}.{}", self.node.0);
         tokio::spawn(send_all(self.client.clone(), subject, messages));
-        tokio::spawn(send_all(self.client.clone(), own, queued));
+        tokio::spawn(send_packets(self.client.clone(), own, queued));
         Ok(RoomLink {
             node: self.node,
             packets,
@@ -177,14 +181,21 @@ impl Cluster {
     }
 
     async fn beat(&self) {
-        if self.is_connected() {
-            self.forget(|_, at| at.elapsed() > SILENCE);
-        } else {
+        let away = !self.is_connected();
+        let was_away = self.was_away.swap(away, Ordering::Relaxed);
+        if away || was_away {
             // While nothing can be heard, silence says nothing about the others.
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.values_mut().for_each(|at| *at = Instant::now());
+        }
+        if away {
             return;
         }
+        if was_away {
+            // What was said meanwhile is lost: all rooms ask anew. Without a room nobody listens.
+            let _ = self.changes.send(Change::Came);
+        }
+        self.forget(|_, at| at.elapsed() > SILENCE);
         let subject = format!("{}.nodes", self.storage.prefix());
         let here = format!("here {}", self.node.0);
         if let Err(error) = self.client.publish(subject, here.into()).await {
@@ -222,6 +233,17 @@ async fn send_all(client: Client, subject: String, mut queue: mpsc::Receiver<Vec
     while let Some(bytes) = queue.recv().await {
         if let Err(error) = client.publish(subject.clone(), bytes.into()).await {
             tracing::warn!(%error, "a message to other servers was not sent");
+        }
+    }
+}
+
+/// Packets that cannot go out at once are of no use later, and would keep everything else waiting.
+async fn send_packets(client: Client, subject: String, mut queue: mpsc::Receiver<Vec<u8>>) {
+    while let Some(bytes) = queue.recv().await {
+        if client.connection_state() == State::Connected
+            && let Err(error) = client.publish(subject.clone(), bytes.into()).await
+        {
+            tracing::debug!(%error, "a packet for other servers was not sent");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One WebSocket.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -10,10 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::outbox::{Farewell, Outbox, OutboxReader, Outgoing, outbox};
-use super::rate::RateLimit;
 use super::registry::{Joined, Shared};
 use super::room::RoomInput;
-use crate::delivery::ConnectionId;
+use crate::delivery::{ConnectionId, Rate, TokenBucket};
 use crate::protocol::{ClientMessage, CloseReason, Refusal, RefusalCode, ServerMessage};
 use crate::token::Claims;
 
@@ -47,13 +46,16 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: WebSocket, claims: Result
         }
     };
     shared.metrics.connections.inc();
+    let per_second = shared.config.limits.messages_per_second;
+    let rate = Rate { burst: per_second.saturating_mul(2), per_second: f64::from(per_second) };
     let mut reading = Reading {
         shared: &shared,
         stream,
         outbox: sender,
         room: &room,
         connection,
-        rate: RateLimit::new(shared.config.limits.messages_per_second, Instant::now()),
+        rate,
+        bucket: TokenBucket::full(rate, shared.clock.now()),
         strikes: 0,
     };
     let writing = write(&shared, sink, reader);
@@ -80,7 +82,8 @@ struct Reading<'a> {
     outbox: Outbox,
     room: &'a mpsc::Sender<RoomInput>,
     connection: ConnectionId,
-    rate: RateLimit,
+    rate: Rate,
+    bucket: TokenBucket,
     strikes: u32,
 }
 
@@ -115,15 +118,14 @@ impl Reading<'_> {
     /// Whether to go on.
     async fn on_text(&mut self, text: &str) -> bool {
         self.shared.metrics.messages.inc();
-        if let Err(wait) = self.rate.take(Instant::now()) {
+        if let Err(wait) = self.bucket.take(self.rate, self.shared.clock.now()) {
             self.strikes += 1;
             if self.strikes > MAX_STRIKES {
                 self.outbox.close(CloseReason::Misbehaving);
                 return false;
             }
-            let retry_after_ms = wait.as_millis().try_into().unwrap_or(u64::MAX).max(1);
-            let code = RefusalCode::RateLimited { retry_after_ms };
-            self.refuse(request_number(text), Refusal::new(code, "expected fewer messages"));
+            let refusal = Refusal::too_fast(wait, "expected fewer messages");
+            self.refuse(request_number(text), refusal);
             return true;
         }
         self.strikes = 0;

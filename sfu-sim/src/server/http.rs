@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::connection;
+use super::guests::GuestBook;
 use super::page;
 use super::registry::Shared;
 use crate::protocol::{Refusal, RefusalCode};
@@ -25,6 +26,7 @@ pub(super) struct Door {
     pub(super) shared: Arc<Shared>,
     pub(super) key: TokenKey,
     pub(super) places: Arc<Semaphore>,
+    pub(super) guests: Arc<GuestBook>,
 }
 
 #[derive(Deserialize)]

@@ -3,10 +3,10 @@
 mod clock;
 mod cluster;
 mod connection;
+mod guests;
 mod http;
 mod outbox;
 mod page;
-mod rate;
 mod registry;
 mod room;
 mod tasks;
@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use self::cluster::Cluster;
+use self::guests::GuestBook;
 use self::http::Door;
 use self::registry::Shared;
 use crate::config::{Config, ConfigError};
@@ -136,8 +137,9 @@ impl Server {
         let places = Arc::new(Semaphore::new(config.signalling.max_connections));
         let shared =
             Arc::new(Shared::new(config, metrics, worker.handle(), storage, cluster, boot));
-        let door = Door { shared: Arc::clone(&shared), key: key.clone(), places };
-        let service = http::router(door).into_make_service();
+        let guests = Arc::new(GuestBook::new(&shared.config.page, shared.clock.now()));
+        let door = Door { shared: Arc::clone(&shared), key: key.clone(), places, guests };
+        let service = http::router(door).into_make_service_with_connect_info::<SocketAddr>();
         let handle = Handle::new();
         let failed = |source| StartError::Listen { what: "signalling", address, source };
         let is_tls = tls.is_some();

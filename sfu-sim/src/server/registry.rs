@@ -116,7 +116,7 @@ impl Shared {
             return Ok(room.clone());
         }
         let config = &self.config.rooms;
-        if !config.open && !config.names.iter().any(|known| known == name.as_str()) {
+        if !config.has(name.as_str()) {
             return Err(Refusal::new(RefusalCode::UnknownRoom, "expected a room of this server"));
         }
         if rooms.len() >= config.max_rooms {

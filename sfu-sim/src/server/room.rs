@@ -6,6 +6,7 @@ mod calls;
 mod link;
 mod outputs;
 mod presence;
+mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,11 +20,11 @@ use super::cluster::{LinkMessage, RoomLink};
 use super::outbox::Outbox;
 use super::registry::Shared;
 use crate::delivery::storage::StorageError;
-use crate::delivery::{CallId, ConnectionId, NodeId};
+use crate::delivery::{CallId, ConnectionId, Login, NodeId};
 use crate::media::{MediaCommand, MediaNotice, RoomId};
 use crate::protocol::{
-    ClientBody, ClientMessage, ClientReport, CloseReason, Identity, MediaRequest, Participant,
-    Refusal, RefusalCode, RoomName, ServerBody, ServerMessage, SessionEvent, SessionRequest,
+    ClientBody, ClientMessage, ClientReport, CloseReason, Identity, Participant, Refusal,
+    RefusalCode, RoomName, ServerBody, ServerMessage, SessionEvent, SessionRequest,
 };
 use crate::router::PeerId;
 use crate::token::Claims;
@@ -51,12 +52,16 @@ struct Member {
     link: Option<Link>,
     /// Where it is connected, if that is another server.
     elsewhere: Option<Elsewhere>,
+    /// The login that counts.
+    login: Option<Login>,
     /// When it counts as gone, if it has no connection.
     gone_at: Option<Instant>,
     /// When it last reported.
     reported: Option<Instant>,
     /// Whether ICE and DTLS are up.
     media_connected: bool,
+    /// Its requests that the media engine has not answered.
+    media_waits: usize,
     /// Whether the delivery service has its media stopped.
     cut_off: bool,
 }
@@ -212,8 +217,7 @@ impl Room {
 
     fn on_message(&mut self, connection: ConnectionId, message: ClientMessage, calls: &mut Calls) {
         let Some(identity) = self.by_connection.get(&connection).cloned() else { return };
-        let Some(member) = self.members.get(&identity) else { return };
-        let (re, peer) = (message.id, member.peer);
+        let re = message.id;
         match message.body {
             ClientBody::Session(SessionRequest::Ping) => self.done(&identity, re),
             ClientBody::Session(SessionRequest::Report { report }) => {
@@ -225,21 +229,7 @@ impl Room {
                     link.outbox.close(CloseReason::Bye);
                 }
             }
-            ClientBody::Media(_) if member.cut_off => {
-                let message = "expected a participant that is not being removed";
-                self.refuse(&identity, re, Refusal::new(RefusalCode::RemovalPending, message));
-            }
-            ClientBody::Media(request) => self.shared.media.send(match request {
-                MediaRequest::Offer { sdp, tracks, fresh } => {
-                    MediaCommand::Offer { peer, re, sdp, tracks, fresh }
-                }
-                MediaRequest::Answer { offer, sdp } => {
-                    MediaCommand::Answer { peer, re, offer, sdp }
-                }
-                MediaRequest::Candidate { candidate } => {
-                    MediaCommand::Candidate { peer, re, candidate }
-                }
-            }),
+            ClientBody::Media(request) => self.media_request(&identity, re, request),
             ClientBody::Delivery(request) => calls.request(connection, re, request),
         }
     }
@@ -282,11 +272,14 @@ impl Room {
         };
         let Some(identity) = self.by_peer.get(peer).cloned() else { return };
         match notice {
-            MediaNotice::Reply { re, result, .. } => match result {
-                Ok(Some(event)) => self.send(&identity, &ServerMessage::reply(re, event)),
-                Ok(None) => self.done(&identity, re),
-                Err(refusal) => self.refuse(&identity, re, refusal),
-            },
+            MediaNotice::Reply { re, result, .. } => {
+                self.media_answered(&identity);
+                match result {
+                    Ok(Some(event)) => self.send(&identity, &ServerMessage::reply(re, event)),
+                    Ok(None) => self.done(&identity, re),
+                    Err(refusal) => self.refuse(&identity, re, refusal),
+                }
+            }
             MediaNotice::Event { event, .. } => {
                 self.send(&identity, &ServerMessage::event(event));
             }
@@ -309,9 +302,7 @@ impl Room {
         let wait =
             member.reported.map_or(Duration::ZERO, |at| interval.saturating_sub(at.elapsed()));
         if !wait.is_zero() {
-            let retry_after_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-            let code = RefusalCode::RateLimited { retry_after_ms };
-            self.refuse(identity, re, Refusal::new(code, "expected fewer reports"));
+            self.refuse(identity, re, Refusal::too_fast(wait, "expected fewer reports"));
             return;
         }
         member.reported = Some(Instant::now());

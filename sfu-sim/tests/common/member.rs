@@ -27,7 +27,8 @@ pub struct Member {
     pub client: Client,
     pub group: Option<Group>,
     bundle: Option<KeyPackageBundle>,
-    committing: Option<PendingCommit>,
+    /// Commits that may come back in the log.
+    committing: Vec<PendingCommit>,
     pub pending: Vec<PendingChange>,
     pub state: Option<(Option<GroupSummary>, Option<u32>, bool)>,
     pub acknowledged: Vec<(u64, Vec<u32>)>,
@@ -51,7 +52,7 @@ impl Member {
             client: Client::new(suite, identity, options),
             group: None,
             bundle: None,
-            committing: None,
+            committing: Vec::new(),
             pending: Vec::new(),
             state: None,
             acknowledged: Vec::new(),
@@ -84,13 +85,14 @@ impl Member {
                 if let Some(group) = &mut self.group
                     && entry.epoch == group.epoch()
                 {
-                    if let Some(pending) = self.committing.take_if(|it| it.is_echo(&entry.message))
-                    {
-                        group.confirm(pending).unwrap();
+                    let own = self.committing.iter().position(|it| it.is_echo(&entry.message));
+                    if let Some(own) = own {
+                        group.confirm(self.committing.swap_remove(own)).unwrap();
+                        self.committing.clear();
                     } else {
                         match group.process(&entry.message, now()).unwrap() {
                             Processed::Commit(staged) => {
-                                self.committing = None;
+                                self.committing.clear();
                                 group.merge(*staged).unwrap();
                             }
                             Processed::Proposal(_) => assert_eq!(entry.kind, EntryKind::Proposal),
@@ -99,7 +101,9 @@ impl Member {
                     }
                     let epoch = group.epoch();
                     if group.is_active() {
-                        self.signal.request(DeliveryRequest::Ack { epoch }).await;
+                        self.signal
+                            .request(DeliveryRequest::Ack { epoch, external_pub: None })
+                            .await;
                     }
                 }
             }
@@ -136,7 +140,7 @@ impl Member {
         let bundle = self.bundle.take().unwrap();
         let staged = self.client.join(welcome, [&bundle], Some(&tree), now()).unwrap();
         self.group = Some(staged.accept());
-        self.signal.request(DeliveryRequest::Ack { epoch }).await;
+        self.signal.request(DeliveryRequest::Ack { epoch, external_pub: None }).await;
     }
 
     /// Sends a request and waits for its reply, taking everything else meanwhile.
@@ -165,7 +169,7 @@ impl Member {
         };
         self.ask(request).await.unwrap();
         self.group = Some(group);
-        self.signal.request(DeliveryRequest::Ack { epoch: 0 }).await;
+        self.signal.request(DeliveryRequest::Ack { epoch: 0, external_pub: None }).await;
     }
 
     pub async fn want_in(&mut self) {
@@ -203,7 +207,7 @@ impl Member {
             welcome: pending.welcome().map(Into::into),
             group_info: group_info.into(),
         };
-        self.committing = Some(pending);
+        self.committing.push(pending);
         request
     }
 }
@@ -225,4 +229,43 @@ pub async fn run_until(
         assert!(std::time::Instant::now() < end, "not in time: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
+}
+
+/// A call of these members, the first of them its creator, each at its server.
+pub async fn call_of(places: &[(&RunningServer, &str)]) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    for (index, (server, name)) in places.iter().enumerate() {
+        let mut member = Member::connect(server, &super::claims("room", name).as_moderator()).await;
+        run_until(&mut [&mut member], "state", |members| members[0].state.is_some()).await;
+        if index == 0 {
+            assert!(member.state.as_ref().unwrap().2, "the first one creates the group");
+            member.create().await;
+            members.push(member);
+            continue;
+        }
+        // Another server may have to read first that there is a group.
+        run_until(&mut [&mut member], "a group", |members| {
+            members[0].state.as_ref().is_some_and(|(group, ..)| group.is_some())
+        })
+        .await;
+        member.want_in().await;
+        members.push(member);
+        let mut all: Vec<_> = members.iter_mut().collect();
+        run_until(&mut all, "a pending change", |members| members[0].pending.len() == 1).await;
+        members[0].commit().await.unwrap();
+        in_epoch(&mut members, index as u64).await;
+    }
+    members
+}
+
+/// Waits until all are in this epoch, and checks that it is the same one.
+pub async fn in_epoch(members: &mut [Member], epoch: u64) {
+    let mut all: Vec<_> = members.iter_mut().collect();
+    run_until(&mut all, "an epoch", |members| members.iter().all(|it| it.epoch() == Some(epoch)))
+        .await;
+    let authenticators: Vec<_> = members
+        .iter_mut()
+        .map(|member| member.group().epoch_authenticator().unwrap().as_bytes().to_vec())
+        .collect();
+    assert!(authenticators.windows(2).all(|pair| pair[0] == pair[1]));
 }

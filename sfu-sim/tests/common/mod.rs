@@ -129,9 +129,13 @@ pub fn refusal(body: ServerBody) -> Refusal {
 
 /// What a plain HTTP request answers: status line, headers and body.
 pub async fn http_get(server: &RunningServer, path: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = TcpStream::connect(server.addr()).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    http(TcpStream::connect(server.addr()).await.unwrap(), &request).await
+}
+
+/// The whole answer to a request that closes its connection.
+pub async fn http(mut stream: TcpStream, request: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();

@@ -305,10 +305,10 @@ fn the_group_info_is_served_once_another_member_has_confirmed_it() {
     }
     world.commit("alice").unwrap();
     // The committer's own word does not count, nor that of the one who asks.
-    world.ask("bob", DeliveryRequest::Ack { epoch: 2 }).unwrap();
+    world.ask("bob", DeliveryRequest::Ack { epoch: 2, external_pub: None }).unwrap();
     let id = world.post("bob", DeliveryRequest::FetchGroupInfo);
     assert!(world.reply("bob", id).is_none());
-    world.ask("carol", DeliveryRequest::Ack { epoch: 2 }).unwrap();
+    world.ask("carol", DeliveryRequest::Ack { epoch: 2, external_pub: None }).unwrap();
     assert!(matches!(
         world.reply("bob", id),
         Some(Ok(ServerBody::Delivery(DeliveryEvent::GroupInfo { epoch: 2, .. })))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sfu_sim::delivery::{CallId, DeliveryConfig, MemoryStorage, NodeId, Note, NoteBody, Storage};
-use sfu_sim::protocol::{ChangeKind, DeliveryRequest, RefusalCode, RemovalReason};
+use sfu_sim::protocol::{ChangeKind, DeliveryRequest, Identity, RefusalCode, RemovalReason};
 
 use crate::world::World;
 
@@ -253,4 +253,62 @@ fn a_list_that_is_older_than_a_move_brings_nobody_back() {
     pair.a.commit("carol").unwrap();
     pair.exchange();
     pair.assert_agree(&["alice", "bob", "carol"], &["dave"]);
+}
+
+/// Which of the two connections that somebody has are answered.
+fn answered(pair: &mut Pair, name: &str) -> [bool; 2] {
+    [&mut pair.a, &mut pair.b].map(|world| {
+        match world.ask(name, DeliveryRequest::FetchTree { epoch: 0 }) {
+            Err(RefusalCode::Unavailable) => false,
+            Err(RefusalCode::NotAMember) => true,
+            other => panic!("{other:?}"),
+        }
+    })
+}
+
+/// Two clients with one identity come to both processes before either has heard of the other: one of them stays, and
+/// both processes mean the same one.
+#[test]
+fn of_two_logins_at_two_processes_the_later_one_counts_once() {
+    for later in [A, B] {
+        let mut pair = Pair::with_members();
+        let start = pair.a.now.max(pair.b.now);
+        let (one, two) = (start, start + Duration::from_millis(5));
+        (pair.a.now, pair.b.now) = if later == A { (two, one) } else { (one, two) };
+        pair.a.add_client("erin", false);
+        pair.b.add_client("erin", false);
+        pair.exchange();
+        assert_eq!(answered(&mut pair, "erin"), [later == A, later == B]);
+        let erin = Identity::new("erin");
+        let login = pair.a.service.login_of(&erin);
+        assert!(login.is_some_and(|login| login.node == later), "{login:?}");
+        assert_eq!(pair.b.service.login_of(&erin), login);
+        // The connection that lost ends, and everybody is asked for anew: that changes nothing.
+        let lost = if later == A { &mut pair.b } else { &mut pair.a };
+        lost.disconnect("erin");
+        lost.clients.remove("erin");
+        for world in [&mut pair.a, &mut pair.b] {
+            world.service.say_hello();
+        }
+        pair.exchange();
+        for world in [&mut pair.a, &mut pair.b] {
+            world.pass(Duration::from_secs(10));
+            assert_eq!(world.service.login_of(&erin), login);
+        }
+    }
+}
+
+/// Whoever comes later is the later one, even where the clock is behind.
+#[test]
+fn a_clock_that_is_behind_keeps_nobody_out() {
+    let mut pair = Pair::with_members();
+    pair.a.now = pair.b.now + Duration::from_secs(3600);
+    pair.a.add_client("erin", false);
+    pair.exchange();
+    pair.b.add_client("erin", false);
+    pair.exchange();
+    assert_eq!(answered(&mut pair, "erin"), [false, true]);
+    pair.a.connect("erin");
+    pair.exchange();
+    assert_eq!(answered(&mut pair, "erin"), [true, false]);
 }

@@ -332,18 +332,62 @@ fn an_append_without_an_answer_is_looked_up_in_the_log() {
         Some(Ok(ServerBody::Delivery(DeliveryEvent::Appended { head: 2, .. })))
     ));
     world.assert_agree(&["alice", "bob"]);
-    // Unknown for a while.
+    assert!(world.service.metrics().storage_errors >= 2);
+}
+
+/// The storage neither answers nor can be read: nobody waits for it, and what it took all the same counts.
+#[test]
+fn while_the_storage_is_away_everybody_is_told_to_try_again() {
+    for taken in [false, true] {
+        let storage = Arc::new(Failing { inner: MemoryStorage::new(), mode: AtomicU8::new(0) });
+        let mut world = World::with(DeliveryConfig::default(), storage.clone());
+        world.add_members(&["alice", "bob", "carol"]);
+        storage.mode.store(if taken { 2 } else { 1 }, Ordering::Relaxed);
+        let [first, second, third] =
+            ["alice", "bob", "carol"].map(|name| world.build(name, |_| true));
+        let asked = world.post("alice", first);
+        storage.mode.store(3, Ordering::Relaxed);
+        let waits = world.post("bob", second.clone());
+        assert!(world.reply("alice", asked).is_none() && world.reply("bob", waits).is_none());
+        world.pass(Duration::from_millis(100));
+        assert_eq!(world.reply("alice", asked), Some(Err(RefusalCode::Undecided)));
+        assert_eq!(world.reply("bob", waits), Some(Err(RefusalCode::Unavailable)));
+        assert_eq!(world.ask("carol", third), Err(RefusalCode::Unavailable));
+        let refused = world.service.metrics().commits_refused.clone();
+        assert_eq!((refused["undecided"], refused["unavailable"]), (1, 2));
+        // What needs no log goes on, and nothing is told that is not in it.
+        world.add_client("dave", false);
+        world.join("dave").unwrap();
+        assert_eq!(world.service.epoch(), Some(1));
+        world.pass(Duration::from_secs(5));
+        storage.mode.store(0, Ordering::Relaxed);
+        world.pass(Duration::from_millis(100));
+        assert_eq!(world.service.epoch(), Some(if taken { 2 } else { 1 }));
+        world.assert_agree(&["alice", "bob", "carol"]);
+        world.client("bob").committing = None;
+        world.commit("bob").unwrap();
+        world.assert_agree(&["alice", "bob", "carol", "dave"]);
+        assert_eq!(world.service.metrics().epochs_with_two_winners, 0);
+    }
+}
+
+/// Who makes the group is answered when it is known whether there is one: nothing else would say so.
+#[test]
+fn a_group_that_is_created_while_the_storage_is_away() {
+    let storage = Arc::new(Failing { inner: MemoryStorage::new(), mode: AtomicU8::new(0) });
+    let mut world = World::with(DeliveryConfig::default(), storage.clone());
+    world.add_client("alice", false);
+    storage.mode.store(2, Ordering::Relaxed);
+    let request = world.create_request("alice");
+    let asked = world.post("alice", request);
     storage.mode.store(3, Ordering::Relaxed);
-    let bundle = world.build("bob", |_| true);
-    let id = world.post("bob", bundle);
-    world.pass(Duration::from_millis(550));
-    assert!(world.reply("bob", id).is_none());
+    world.pass(Duration::from_secs(2));
+    assert!(world.reply("alice", asked).is_none());
     storage.mode.store(0, Ordering::Relaxed);
     world.pass(Duration::from_millis(100));
-    assert_eq!(world.reply("bob", id), Some(Err(RefusalCode::Unavailable)));
-    world.commit("alice").unwrap();
-    world.assert_agree(&["alice", "bob"]);
-    assert!(world.service.metrics().storage_errors >= 3);
+    let reply = world.reply("alice", asked).unwrap();
+    assert!(matches!(reply, Ok(ServerBody::Delivery(DeliveryEvent::Created { .. }))), "{reply:?}");
+    world.assert_agree(&["alice"]);
 }
 
 #[test]

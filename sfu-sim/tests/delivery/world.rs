@@ -160,7 +160,7 @@ impl World {
         }
         if let Some(group) = &self.clients[name].group {
             let epoch = group.epoch();
-            let _ = self.ask(name, DeliveryRequest::Ack { epoch });
+            let _ = self.ask(name, DeliveryRequest::Ack { epoch, external_pub: None });
         }
     }
 
@@ -289,7 +289,12 @@ impl World {
             let Some(epoch) = client.group.as_ref().map(Group::epoch) else { continue };
             if client.acknowledges && client.sent_acks.insert(epoch) {
                 let connection = client.connection.unwrap();
-                self.service.request(connection, None, DeliveryRequest::Ack { epoch }, self.now);
+                self.service.request(
+                    connection,
+                    None,
+                    DeliveryRequest::Ack { epoch, external_pub: None },
+                    self.now,
+                );
                 return true;
             }
         }

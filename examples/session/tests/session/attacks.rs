@@ -1,6 +1,7 @@
 //! A lying server, and members that keep to no rule: what sessions refuse, count, and go on after.
 
 mod histories;
+mod reports;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,17 +9,20 @@ use std::rc::Rc;
 use call_session::{Session, SessionError, SessionStats, Status};
 use mls::ExternalJoinOptions;
 use mls::crypto::os_rng;
-use mls::wire::{Extension, ExtensionType, Extensions, RequiredCapabilities};
+use mls::wire::{
+    Extension, ExtensionType, Extensions, ExternalPub, MlsMessageBody, RequiredCapabilities,
+};
 use sframe_bridge::committer::CommitAlarm;
 use sframe_bridge::{CallParameters, CipherSuite, ParameterFloor};
 use sfu_protocol::{
-    ChangeKind, DeliveryEvent, DeliveryRequest, EntryKind, Identity, LogEntry, RemovalReason,
+    Blob, ChangeKind, DeliveryEvent, DeliveryRequest, EXTERNAL_PUB_HASH, EXTERNAL_PUB_LABEL,
+    EntryKind, Identity, LogEntry, RemovalReason,
 };
 
 use crate::call;
 use crate::evil::Deceit;
 use crate::rogue::Rogue;
-use crate::world::World;
+use crate::world::{World, decode};
 
 pub(super) const INVITE: &str = "secret of the link";
 
@@ -401,6 +405,21 @@ fn a_commit_whose_path_fails_for_a_chosen_half() {
     assert_agree_with(&mut world, &mut mallory);
 }
 
+/// What a member said of an epoch's external key when it acknowledged the epoch.
+fn said(world: &World, name: &str, epoch: u64) -> Blob {
+    world.external_pubs[&(name.to_owned(), epoch)].clone().unwrap()
+}
+
+/// What it should have said of the key in this GroupInfo.
+fn external_pub_hash(info: &[u8]) -> Vec<u8> {
+    let MlsMessageBody::GroupInfo(info) = decode(info) else { panic!("expected a GroupInfo") };
+    let key: ExternalPub = info.extensions.parse(ExtensionType::EXTERNAL_PUB).unwrap().unwrap();
+    let suite = mls::CipherSuite::P256_AES128GCM_SHA256_P256;
+    let suite = mls::crypto::default_provider().suite(suite).unwrap();
+    let hash = suite.ref_hash(EXTERNAL_PUB_LABEL, key.external_pub.as_bytes()).unwrap();
+    hash.as_bytes()[..EXTERNAL_PUB_HASH].to_vec()
+}
+
 /// A committer gives those who come back a key that belongs to nothing: whoever follows it is not understood, and
 /// everybody else comes back to where it stands.
 #[test]
@@ -408,9 +427,17 @@ fn a_false_external_pub() {
     let mut world = call(&["alice", "bob", "carol"]);
     let mut mallory = Rogue::new("mallory", Some(INVITE));
     mallory.join(&mut world);
+    let epoch = world.group.as_ref().unwrap().epoch;
+    assert_eq!(said(&world, "alice", epoch)[..], external_pub_hash(&world.info));
+    let mut published = None;
     fall_out_of_step(&mut world, "carol", |world| {
         mallory.commit(world, Deceit::None, Deceit::FalseKeys, |commit| commit).unwrap();
+        published = Some((world.group.as_ref().unwrap().epoch, world.info.clone()));
     });
+    // Those who are in the epoch say which key it has, so that the server can tell.
+    let (epoch, info) = published.unwrap();
+    assert_eq!(said(&world, "alice", epoch), said(&world, "bob", epoch));
+    assert_ne!(said(&world, "alice", epoch)[..], external_pub_hash(&info));
     world.run(3_000);
     let counts = |name| (stats(&world, name).failures_reported, stats(&world, name).joins_refused);
     assert_eq!(["alice", "bob", "carol"].map(counts), [(1, 0), (1, 0), (0, 0)]);

@@ -10,6 +10,7 @@
 
 mod attacks;
 mod evil;
+mod member;
 mod rogue;
 mod table;
 mod world;

@@ -1,36 +1,17 @@
 //! A call in memory: members, a server in a few lines, and a clock that is turned by hand.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use call_session::{
-    HistoryAlarm, Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status,
-};
+use call_session::{Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status};
 use mls::UnixTime;
 use sframe_bridge::Now;
-use sframe_bridge::committer::CommitAlarm;
 use sfu_protocol::{
     Blob, ChangeId, ChangeKind, ClientBody, ClientMessage, DeliveryEvent, DeliveryRequest,
     EntryKind, GroupSummary, Identity, Limits, LogEntry, Participant, PendingChange, Refusal,
     RefusalCode, RemovalReason, RoomName, ServerBody, ServerMessage, SessionEvent as ServerSession,
 };
 
-/// A member and what it was told to do.
-pub(crate) struct Member {
-    pub(crate) session: Session,
-    inbox: VecDeque<ServerMessage>,
-    online: bool,
-    pub(crate) epochs: Vec<u64>,
-    pub(crate) code: BTreeMap<u64, String>,
-    pub(crate) keys: BTreeMap<u64, Vec<u8>>,
-    pub(crate) ended: bool,
-    pub(crate) begun: usize,
-    pub(crate) alarms: Vec<CommitAlarm>,
-    /// Why messages were of no use.
-    pub(crate) ignored: Vec<String>,
-    pub(crate) history: Vec<HistoryAlarm>,
-    /// Whether media may go out.
-    pub(crate) sending: bool,
-}
+use crate::member::Member;
 
 /// What becomes of an event on its way to somebody.
 type Censor = Box<dyn FnMut(&str, DeliveryEvent) -> Option<DeliveryEvent>>;
@@ -63,6 +44,8 @@ pub(crate) struct World {
     pub(crate) wires: BTreeMap<String, Vec<DeliveryEvent>>,
     pub(crate) commits: usize,
     pub(crate) stale: usize,
+    /// What members said of the external key of an epoch.
+    pub(crate) external_pubs: BTreeMap<(String, u64), Option<Blob>>,
 }
 
 impl World {
@@ -84,21 +67,7 @@ impl World {
         config.invite = Some(Invite::new(invite.as_bytes()));
         alter(&mut config);
         let session = Session::new(config, Box::new(mls::crypto::os_rng())).unwrap();
-        let member = Member {
-            session,
-            inbox: VecDeque::new(),
-            online: false,
-            epochs: Vec::new(),
-            code: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            ended: false,
-            begun: 0,
-            alarms: Vec::new(),
-            ignored: Vec::new(),
-            history: Vec::new(),
-            sending: true,
-        };
-        self.members.insert(name.to_owned(), member);
+        self.members.insert(name.to_owned(), Member::new(session));
         self.connect(name);
     }
 
@@ -275,7 +244,8 @@ impl World {
             DeliveryRequest::Leave => {
                 self.gone(name, RemovalReason::Left);
             }
-            DeliveryRequest::Ack { epoch } => {
+            DeliveryRequest::Ack { epoch, external_pub } => {
+                self.external_pubs.insert((name.to_owned(), epoch), external_pub);
                 if let Some(leaf) = self.leaves.get(name) {
                     let leaves = vec![*leaf];
                     self.tell_members(&DeliveryEvent::Acknowledged { epoch, leaves });
@@ -304,7 +274,10 @@ impl World {
                     self.tell_members(&DeliveryEvent::Heartbeats { heartbeats });
                 }
             }
-            DeliveryRequest::ReportFailure { .. } => {}
+            DeliveryRequest::ReportFailure { epoch, report } => {
+                let leaf = self.leaves[name];
+                self.tell_members(&DeliveryEvent::FailureReported { epoch, leaf, report });
+            }
         }
         Some(Ok(ServerSession::Done.into()))
     }
@@ -451,6 +424,9 @@ impl World {
                 }
                 Output::Event(SessionEvent::Ignored { reason }) => member.ignored.push(reason),
                 Output::Event(SessionEvent::History(alarm)) => member.history.push(alarm),
+                Output::Event(SessionEvent::CommitFailed { leaf, epoch }) => {
+                    member.failed.push((leaf, epoch));
+                }
                 Output::Sending { allowed } => member.sending = allowed,
                 Output::End => member.ended = true,
                 Output::Event(SessionEvent::Alarm(alarm)) => member.alarms.push(alarm),

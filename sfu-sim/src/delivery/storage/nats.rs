@@ -19,13 +19,18 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, RawMessageError, RawMessageErrorKind, Stream,
+};
 use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use self::log::Head;
 use self::wire::{call_of, place_of, token};
@@ -36,6 +41,9 @@ use super::{
 
 /// How long the server may take for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// Between two attempts to connect again.
+const RECONNECT: Duration = Duration::from_millis(250);
 
 /// Logs whose head is remembered.
 const REMEMBERED_CALLS: usize = 4096;
@@ -101,6 +109,8 @@ impl NatsStorage {
             // Servers tell each other things on subjects that they listen on themselves.
             .no_echo()
             .connection_timeout(ANSWER)
+            // All processes are back at nearly the same time, before one takes another for gone.
+            .reconnect_delay_callback(|_| RECONNECT)
             .request_timeout(Some(ANSWER))
             .event_callback(|event| async move {
                 match event {
@@ -193,7 +203,7 @@ impl NatsStorage {
         let mut records = Vec::new();
         let mut bytes = 0;
         while records.len() < limit && bytes < super::READ_BYTES {
-            let Some(message) = next_message(&self.log, &subject, next).await? else { break };
+            let Some(message) = self.next_message(&subject, next).await? else { break };
             next = message.sequence + 1;
             let place = place_of(&message.headers)?;
             head.lock().await.note(place, message.sequence);
@@ -217,7 +227,7 @@ impl NatsStorage {
         let subject = self.snapshot_subject(call);
         self.check_length(new.bytes.len())?;
         loop {
-            let last = last_message(&self.snapshots, &subject).await?;
+            let last = self.last_message(&self.snapshots, &subject).await?;
             let expected = match &last {
                 Some(message) => {
                     let kept = wire::snapshot_of(message)?;
@@ -264,13 +274,42 @@ impl NatsStorage {
         while let Some(subject) = subjects.next().await {
             let (subject, _) = subject.map_err(engine)?;
             let Some(call) = call_of(&subject) else { continue };
-            if let Some(message) = last_message(&self.log, &subject).await? {
+            if let Some(message) = self.last_message(&self.log, &subject).await? {
                 let last_append = place_of(&message.headers)?.at;
                 calls.push(StoredCall { call: CallId::new(call), last_append });
             }
         }
         calls.sort_by(|a, b| a.call.cmp(&b.call));
         Ok(calls)
+    }
+
+    /// Nothing is asked of a server that is away: what waits in the client's buffer would happen at any later time.
+    fn check_reachable(&self) -> Result<(), StorageError> {
+        if self.context.client().connection_state() == State::Connected {
+            return Ok(());
+        }
+        Err(engine("NATS cannot be reached"))
+    }
+
+    /// The first message of a log at `from` or later.
+    async fn next_message(
+        &self,
+        subject: &str,
+        from: u64,
+    ) -> Result<Option<Message>, StorageError> {
+        self.check_reachable()?;
+        let asked = self.log.raw_message_builder().sequence(from).next_by_subject(subject);
+        found(timeout(ANSWER * 2, asked.send()).await)
+    }
+
+    async fn last_message(
+        &self,
+        stream: &Stream,
+        subject: &str,
+    ) -> Result<Option<Message>, StorageError> {
+        self.check_reachable()?;
+        let asked = stream.raw_message_builder().last_by_subject(subject);
+        found(timeout(ANSWER * 2, asked.send()).await)
     }
 
     fn check_length(&self, length: usize) -> Result<(), StorageError> {
@@ -283,9 +322,12 @@ impl NatsStorage {
     }
 
     async fn publish(&self, subject: &str, publish: PublishMessage) -> Result<u64, Refused> {
+        self.check_reachable().map_err(Refused::Failed)?;
         let acknowledged =
             async { self.context.send_publish(subject.to_owned(), publish).await?.await };
-        acknowledged.await.map(|acknowledgement| acknowledgement.sequence).map_err(|error| {
+        let acknowledged = timeout(ANSWER * 2, acknowledged).await;
+        let acknowledged = acknowledged.map_err(|_| Refused::Failed(engine("NATS is silent")))?;
+        acknowledged.map(|acknowledgement| acknowledgement.sequence).map_err(|error| {
             let code = std::error::Error::source(&error)
                 .and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>())
                 .map(async_nats::jetstream::Error::error_code);
@@ -335,7 +377,7 @@ impl Storage for NatsStorage {
     fn snapshot(&self, call: &CallId) -> StorageFuture<'_, Option<StoredSnapshot>> {
         let subject = self.snapshot_subject(call);
         Box::pin(async move {
-            let last = last_message(&self.snapshots, &subject).await?;
+            let last = self.last_message(&self.snapshots, &subject).await?;
             last.map(|message| wire::snapshot_of(&message)).transpose()
         })
     }
@@ -362,23 +404,10 @@ impl Storage for NatsStorage {
 
 type Message = async_nats::jetstream::message::StreamMessage;
 
-/// The first message of a subject at `from` or later.
-async fn next_message(
-    stream: &Stream,
-    subject: &str,
-    from: u64,
-) -> Result<Option<Message>, StorageError> {
-    found(stream.raw_message_builder().sequence(from).next_by_subject(subject).send().await)
-}
-
-async fn last_message(stream: &Stream, subject: &str) -> Result<Option<Message>, StorageError> {
-    found(stream.raw_message_builder().last_by_subject(subject).send().await)
-}
-
 fn found(
-    answer: Result<Message, async_nats::jetstream::stream::RawMessageError>,
+    answer: Result<Result<Message, RawMessageError>, Elapsed>,
 ) -> Result<Option<Message>, StorageError> {
-    match answer {
+    match answer.map_err(engine)? {
         Ok(message) => Ok(Some(message)),
         Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
         Err(error) => Err(engine(error)),

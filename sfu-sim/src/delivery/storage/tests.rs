@@ -8,14 +8,13 @@ use super::*;
 mod nats_server;
 use nats_server::NatsServer;
 
+fn nats_options(servers: &[NatsServer], replicas: usize) -> NatsOptions {
+    let servers = servers.iter().map(|server| server.url.clone()).collect();
+    NatsOptions { servers, credentials: None, prefix: "framelock".to_owned(), replicas }
+}
+
 async fn open_nats(server: &NatsServer) -> NatsStorage {
-    let options = NatsOptions {
-        servers: vec![server.url.clone()],
-        credentials: None,
-        prefix: "framelock".to_owned(),
-        replicas: 1,
-    };
-    NatsStorage::open(&options).await.unwrap()
+    NatsStorage::open(&nats_options(std::slice::from_ref(server), 1)).await.unwrap()
 }
 
 /// A directory of its own that goes away with the test.
@@ -166,6 +165,16 @@ async fn tables_of_a_later_version_are_refused() {
     assert!(matches!(SqliteStorage::open(&path), Err(StorageError::Engine(_))));
 }
 
+/// An append that is asked for until the storage says what became of it.
+async fn insist(storage: &dyn Storage, append: Append) -> Appended {
+    loop {
+        match storage.append(append.clone()).await {
+            Ok(appended) => return appended,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    }
+}
+
 /// Eight committers race for every turn; never do two of them win one.
 async fn race(storages: Vec<Arc<dyn Storage>>, turns: u64) {
     let started = std::time::Instant::now();
@@ -178,7 +187,7 @@ async fn race(storages: Vec<Arc<dyn Storage>>, turns: u64) {
                 let mut turn = 0;
                 while turn < turns {
                     let id = committer * 1_000_000 + turn;
-                    match storage.append(append("race", turn, true, id)).await.unwrap() {
+                    match insist(&*storage, append("race", turn, true, id)).await {
                         Appended::Won { .. } => {
                             won += 1;
                             turn += 1;
@@ -200,7 +209,12 @@ async fn race(storages: Vec<Arc<dyn Storage>>, turns: u64) {
     let mut records = Vec::new();
     loop {
         let next = records.len() as u64;
-        let part = storages[0].read(&CallId::new("race"), next, 1_000).await.unwrap();
+        let part = storages[0].read(&CallId::new("race"), next, 1_000).await;
+        // The server may be on its way back.
+        let Ok(part) = part else {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            continue;
+        };
         if part.is_empty() {
             break;
         }
@@ -279,4 +293,99 @@ async fn an_append_that_is_acknowledged_too_late_happens_once() {
     }
     assert_eq!(storage.append(append("a", 1, true, 1)).await, Ok(Appended::Won { seq: 1 }));
     assert_eq!(storage.read(&CallId::new("a"), 0, 9).await.unwrap().len(), 2);
+}
+
+/// The server is killed while eight committers race, and comes back: what was won before or in between is won once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_committers_never_both_win_while_nats_is_killed() {
+    let Some(mut server) = NatsServer::start() else { return };
+    let mut storages: Vec<Arc<dyn Storage>> = Vec::new();
+    for _ in 0..8 {
+        storages.push(Arc::new(open_nats(&server).await));
+    }
+    let watched = Arc::clone(&storages[0]);
+    let killing = async {
+        for reached in [100, 300] {
+            let call = CallId::new("race");
+            while !watched.read(&call, reached, 1).await.is_ok_and(|records| !records.is_empty()) {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            server.kill();
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            server.restart();
+        }
+    };
+    tokio::join!(race(storages, 1_500), killing);
+}
+
+#[tokio::test]
+async fn an_append_while_nats_is_away_fails_at_once_and_can_be_asked_for_again() {
+    let Some(mut server) = NatsServer::start() else { return };
+    let storage = open_nats(&server).await;
+    let call = CallId::new("a");
+    for turn in 0..3 {
+        assert_eq!(
+            storage.append(append("a", turn, true, turn)).await,
+            Ok(Appended::Won { seq: turn })
+        );
+    }
+    server.kill();
+    // The first may wait for an acknowledgement; from then on the server is known to be away.
+    assert!(storage.append(append("a", 3, true, 3)).await.is_err());
+    let away = Err(StorageError::Engine("NATS cannot be reached".to_owned()));
+    assert_eq!(storage.append(append("a", 3, true, 4)).await, away);
+    assert!(storage.read(&call, 0, 9).await.is_err());
+    assert!(storage.snapshot(&call).await.is_err());
+    server.restart();
+    // The log has what was acknowledged, and at most the append whose fate was unknown.
+    let first = insist(&storage, append("a", 3, true, 3)).await;
+    assert_eq!(first, Appended::Won { seq: 3 });
+    assert_eq!(storage.append(append("a", 3, true, 4)).await, Ok(Appended::Stale { head: 4 }));
+    let records = storage.read(&call, 0, 9).await.unwrap();
+    assert_eq!(records.iter().map(|record| record.id.count).collect::<Vec<_>>(), [0, 1, 2, 3]);
+}
+
+/// Debian's version would let two commits win an epoch as a cluster. (A cluster that is new enough is raced on.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_that_is_too_old_is_refused_and_a_newer_one_never_has_two_winners() {
+    let Some(mut cluster) = NatsServer::start_cluster() else { return };
+    let options = nats_options(&cluster, 3);
+    let client = async_nats::connect(cluster[0].url.as_str()).await.unwrap();
+    let version = client.server_info().version.clone();
+    assert!(client.server_info().cluster.is_some());
+    let given_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let storage = loop {
+        match NatsStorage::open(&options).await {
+            // It elects a leader first.
+            Err(StorageError::Engine(words))
+                if !words.contains("2.10.23") && std::time::Instant::now() < given_up =>
+            {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            opened => break opened,
+        }
+    };
+    println!("cluster of version {version}: {}", storage.is_ok());
+    let Ok(storage) = storage else {
+        let Err(StorageError::Engine(words)) = storage else { panic!("{storage:?}") };
+        assert!(words.contains(&version) && words.contains("two commits win"), "{words}");
+        // Nothing was made in it.
+        let streams = async_nats::jetstream::new(client).stream_names();
+        let names: Vec<_> = futures_util::StreamExt::collect(streams).await;
+        assert!(names.iter().all(Result::is_err), "{names:?}");
+        return;
+    };
+    let mut storages: Vec<Arc<dyn Storage>> = vec![Arc::new(storage)];
+    for _ in 1..8 {
+        storages.push(Arc::new(NatsStorage::open(&options).await.unwrap()));
+    }
+    let watched = Arc::clone(&storages[0]);
+    let killing = async {
+        let call = CallId::new("race");
+        while !watched.read(&call, 100, 1).await.is_ok_and(|records| !records.is_empty()) {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        cluster[1].kill();
+    };
+    tokio::join!(race(storages, 500), killing);
 }

@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, watch};
 
 use super::super::clock::Clock;
 use crate::delivery::{
-    CallId, ConnectionId, DeliveryConfig, DeliveryMetrics, DeliveryService, Loaded, NodeId, Note,
-    Output, Storage, StorageDone, StorageEffect,
+    CallId, ConnectionId, DeliveryConfig, DeliveryMetrics, DeliveryService, Loaded, Login, NodeId,
+    Note, Output, Storage, StorageDone, StorageEffect,
 };
 use crate::metrics::Metrics;
-use crate::protocol::{DeliveryRequest, Participant};
+use crate::protocol::{DeliveryRequest, Identity, Participant};
 
 /// A delivery service and what drives it.
 pub(super) struct Calls {
@@ -48,6 +48,10 @@ impl Calls {
 
     pub(super) fn connect(&mut self, connection: ConnectionId, participant: &Participant) {
         self.service.connect(connection, participant, self.clock.now());
+    }
+
+    pub(super) fn login_of(&self, identity: &Identity) -> Option<Login> {
+        self.service.login_of(identity)
     }
 
     pub(super) fn disconnect(&mut self, connection: ConnectionId) {
@@ -142,6 +146,9 @@ impl Calls {
         metrics.proposals.inc_by(now.proposals_accepted - former.proposals_accepted);
         metrics.resyncs.inc_by(now.resyncs - former.resyncs);
         metrics.storage_errors.inc_by(now.storage_errors - former.storage_errors);
+        metrics
+            .external_pubs_disputed
+            .inc_by(now.external_pubs_disputed - former.external_pubs_disputed);
         metrics.heartbeats.inc_by(now.heartbeats - former.heartbeats);
         metrics.failure_reports.inc_by(now.failure_reports - former.failure_reports);
         metrics
@@ -149,6 +156,7 @@ impl Calls {
             .inc_by(now.epochs_with_two_winners - former.epochs_with_two_winners);
         metrics.group_members.add(now.members as i64 - former.members as i64);
         metrics.pending_changes.add(now.pending as i64 - former.pending as i64);
+        metrics.log_bytes.add(now.log_bytes as i64 - former.log_bytes as i64);
         for (reason, refused) in &now.commits_refused {
             let before = former.commits_refused.get(reason).copied().unwrap_or(0);
             metrics.commits_refused.with_label_values(&[reason]).inc_by(refused - before);
@@ -161,6 +169,7 @@ impl Calls {
     pub(super) fn forget(&mut self, metrics: &Metrics) {
         metrics.group_members.sub(self.counted.members as i64);
         metrics.pending_changes.sub(self.counted.pending as i64);
+        metrics.log_bytes.sub(self.counted.log_bytes as i64);
     }
 }
 

@@ -102,15 +102,7 @@ impl Room {
                     }
                 }
                 for present in present {
-                    // The list may be older than what is known of those who have moved.
-                    let known = self.members.get(&present.participant.identity);
-                    let moved = known.is_some_and(|member| {
-                        let elsewhere = member.elsewhere.is_none_or(|place| place.node != node);
-                        elsewhere && member.participant.connected
-                    });
-                    if !moved {
-                        self.connected_elsewhere(node, present);
-                    }
+                    self.connected_elsewhere(node, present);
                 }
             }
             NoteBody::Connected { present } => self.connected_elsewhere(node, present),
@@ -130,12 +122,16 @@ impl Room {
 
     fn connected_elsewhere(&mut self, node: NodeId, present: &Present) {
         let place = Elsewhere { node, connection: present.connection };
+        let login = Some(present.login(node));
         let identity = present.participant.identity.clone();
         let cut_off = self.cut_off.contains(&identity);
         let participant = present.participant.clone();
         match self.members.get_mut(&identity) {
             Some(member) if member.elsewhere == Some(place) && member.gone_at.is_none() => return,
+            // It has connected anew since.
+            Some(member) if member.participant.connected && member.login > login => return,
             Some(member) => {
+                member.login = login;
                 if member.elsewhere.replace(place).is_none() {
                     self.shared.metrics.participants.dec();
                 }
@@ -158,9 +154,11 @@ impl Room {
                     participant: participant.clone(),
                     link: None,
                     elsewhere: Some(place),
+                    login,
                     gone_at: None,
                     reported: None,
                     media_connected: false,
+                    media_waits: 0,
                     cut_off,
                 };
                 self.members.insert(identity.clone(), member);

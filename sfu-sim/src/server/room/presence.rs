@@ -80,6 +80,10 @@ impl Room {
             }),
         );
         calls.connect(connection, &you);
+        let login = calls.login_of(&identity);
+        if let Some(member) = self.members.get_mut(&identity) {
+            member.login = login;
+        }
         if shown {
             self.broadcast_except(&identity, SessionEvent::ParticipantChanged { participant: you });
         }
@@ -104,9 +108,11 @@ impl Room {
             participant,
             link: None,
             elsewhere: None,
+            login: None,
             gone_at: None,
             reported: None,
             media_connected: false,
+            media_waits: 0,
             cut_off,
         };
         self.shared.metrics.participants.inc();
@@ -122,6 +128,7 @@ impl Room {
         let Some(member) = self.members.get_mut(identity) else { return };
         member.peer = peer;
         member.media_connected = false;
+        member.media_waits = 0;
         self.by_peer.insert(peer, identity.clone());
         self.shared.media.send(MediaCommand::AddPeer {
             peer,

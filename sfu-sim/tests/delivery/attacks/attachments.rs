@@ -6,7 +6,10 @@ use std::time::Duration;
 use mls::group::GroupInfoOptions;
 use mls::wire::LeafIndex;
 use sfu_sim::delivery::{DeliveryConfig, MemoryStorage, Now, Output, Rate};
-use sfu_sim::protocol::{ChangeKind, DeliveryRequest, Identity, RefusalCode, RemovalReason};
+use sfu_sim::protocol::{
+    ChangeKind, DeliveryRequest, EXTERNAL_PUB_HASH, EXTERNAL_PUB_LABEL, Identity, RefusalCode,
+    RemovalReason,
+};
 
 use super::refusals::{refused, still_works};
 use crate::client::mls_client;
@@ -178,4 +181,47 @@ fn an_identity_can_be_in_the_group_once() {
     let twice = world.build("alice", |kind| matches!(kind, ChangeKind::Add { .. }));
     refused(&mut world, "alice", twice, RefusalCode::InvalidCommit);
     still_works(&mut world, &["alice", "bob", "carol"]);
+}
+
+/// A committer gives out a GroupInfo with a key that is not the group's. The service cannot see that, members can.
+#[test]
+fn an_external_pub_that_members_dispute() {
+    let names = ["alice", "bob", "carol", "dave"];
+    let mut world = World::with_members(&names);
+    for name in names {
+        world.client(name).acknowledges = false;
+    }
+    world.commit("alice").unwrap();
+    let epoch = world.service.epoch().unwrap();
+    let key = world.group("bob").external_pub().unwrap();
+    let suite = world.group("bob").suite();
+    let hash = suite.ref_hash(EXTERNAL_PUB_LABEL, key.as_bytes()).unwrap();
+    let known = &hash.as_bytes()[..EXTERNAL_PUB_HASH];
+    let ack = |world: &mut World, name: &str, said: &[u8]| {
+        let external_pub = Some(said.to_vec().into());
+        world.ask(name, DeliveryRequest::Ack { epoch, external_pub }).unwrap();
+    };
+    let disputed = |world: &World| world.service.metrics().external_pubs_disputed;
+    // The committer stands by what it gave out; bob knows another key, and dave waits for a way back.
+    ack(&mut world, "alice", known);
+    let waiting = world.post("dave", DeliveryRequest::FetchGroupInfo);
+    assert!(world.reply("dave", waiting).is_none());
+    for _ in 0..3 {
+        ack(&mut world, "bob", b"12345678");
+    }
+    assert_eq!(world.reply("dave", waiting), Some(Err(RefusalCode::Unavailable)));
+    assert_eq!(world.fetch_group_info("dave"), Err(RefusalCode::Unavailable));
+    assert_eq!(disputed(&world), 1);
+    // As many others agree: bob may be the one who lies.
+    ack(&mut world, "carol", known);
+    assert!(world.fetch_group_info("dave").is_ok());
+    // What is too short or too long is another key.
+    ack(&mut world, "carol", &known[1..]);
+    assert_eq!(world.fetch_group_info("dave"), Err(RefusalCode::Unavailable));
+    assert_eq!(disputed(&world), 2);
+    // The next epoch has another key, and nobody has said anything of it.
+    world.commit("alice").unwrap();
+    world.ask("bob", DeliveryRequest::Ack { epoch: epoch + 1, external_pub: None }).unwrap();
+    assert!(world.fetch_group_info("dave").is_ok());
+    world.assert_agree(&names);
 }

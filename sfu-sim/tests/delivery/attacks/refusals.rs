@@ -60,7 +60,7 @@ fn stale_and_future_epochs() {
     refused(
         &mut world,
         "bob",
-        DeliveryRequest::Ack { epoch: 3 },
+        DeliveryRequest::Ack { epoch: 3, external_pub: None },
         RefusalCode::FutureEpoch { head: 2 },
     );
     still_works(&mut world, &["alice"]);
@@ -74,7 +74,7 @@ fn those_who_are_not_members() {
     refused(&mut world, "eve", bundle.clone(), RefusalCode::NotAMember);
     refused(&mut world, "bob", bundle, RefusalCode::WrongIdentity);
     for request in [
-        DeliveryRequest::Ack { epoch: 1 },
+        DeliveryRequest::Ack { epoch: 1, external_pub: None },
         DeliveryRequest::FetchLog { since_epoch: 0 },
         DeliveryRequest::FetchGroupInfo,
         DeliveryRequest::FetchTree { epoch: 1 },

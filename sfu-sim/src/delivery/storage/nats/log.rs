@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::watch;
 
 use super::wire::{self, Place, place_of};
-use super::{NatsStorage, Refused, last_message, next_message};
+use super::{NatsStorage, Refused};
 use crate::delivery::storage::{Append, AppendId, Appended, StorageError};
 
 /// How long an append is tried again after failures before it is given up.
@@ -121,12 +121,12 @@ impl NatsStorage {
     async fn catch_up(&self, subject: &str, head: &mut Head) -> Result<(), StorageError> {
         let before = head.stream_seq;
         if head.known {
-            while let Some(message) = next_message(&self.log, subject, head.stream_seq + 1).await? {
+            while let Some(message) = self.next_message(subject, head.stream_seq + 1).await? {
                 head.note(place_of(&message.headers)?, message.sequence);
             }
         }
         if head.stream_seq == before {
-            match last_message(&self.log, subject).await? {
+            match self.last_message(&self.log, subject).await? {
                 Some(last) => head.note(place_of(&last.headers)?, last.sequence),
                 // Deleted, or never begun.
                 None => *head = Head::default(),
