@@ -131,6 +131,37 @@ fn an_answer_that_is_lost_does_no_harm() {
     world.agree(&["alice", "bob", "carol"]);
 }
 
+/// The storage is away for so long that a member is refused again and again; in the end its first commit, of which nobody
+/// knew, is in the log, or it is not.
+#[test]
+fn a_commit_whose_fate_is_unknown_counts_when_it_comes() {
+    for taken in [true, false] {
+        let mut world = call(&["alice", "bob", "carol"]);
+        let epoch = world.agree(&["alice", "bob", "carol"]);
+        world.storage_away = true;
+        let now = sframe_bridge::Now::from_millis(0);
+        world.members.get_mut("alice").unwrap().session.want_new_epoch(now);
+        world.run(4_000);
+        assert!(world.lost.len() > 8, "{} submissions", world.lost.len());
+        assert_eq!(world.agree(&["alice", "bob", "carol"]), epoch);
+        world.storage_away = false;
+        let (first, request) = world.lost.remove(0);
+        if taken {
+            world.answer(&first, request).unwrap().unwrap();
+        }
+        world.run(1_000);
+        assert_eq!(world.agree(&["alice", "bob", "carol"]), epoch + 1, "taken: {taken}");
+        for name in ["alice", "bob", "carol"] {
+            let stats = world.members[name].session.stats();
+            assert_eq!(
+                (stats.resyncs, stats.failures_reported, stats.ignored),
+                (0, 0, 0),
+                "{name}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_commit_that_fails_here_only_leads_to_a_resync() {
     let mut world = call(&["alice", "bob", "carol"]);

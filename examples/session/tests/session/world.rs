@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) lose_next_commit_reply: bool,
     /// Commits of sessions get lost on their way.
     pub(crate) lose_submissions: bool,
+    /// The storage does not answer: of the first commit nobody knows whether it is in the log, others are not taken.
+    pub(crate) storage_away: bool,
     /// What commits of sessions got lost, with whose they were.
     pub(crate) lost: Vec<(String, DeliveryRequest)>,
     /// Heartbeats are passed on.
@@ -170,6 +172,16 @@ impl World {
         };
         if self.lose_submissions && matches!(request, DeliveryRequest::Submit { .. }) {
             self.lost.push((name.to_owned(), request));
+            return;
+        }
+        if self.storage_away && matches!(request, DeliveryRequest::Submit { .. }) {
+            let code = match self.lost.is_empty() {
+                true => RefusalCode::Undecided,
+                false => RefusalCode::Unavailable,
+            };
+            self.lost.push((name.to_owned(), request));
+            let refusal = ServerMessage::refusal(message.id, Refusal::new(code, "away"));
+            self.members.get_mut(name).unwrap().inbox.push_back(refusal);
             return;
         }
         let reply = match self.answer(name, request) {
