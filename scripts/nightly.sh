@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What takes too long for every change: many random runs of each family of faults, and many random histories of the delivery
-# service. scripts/nightly.sh [RUNS]      (1,000 runs of each family; about an hour on two cores)
+# service. scripts/nightly.sh [RUNS]      (1,000 runs of each family; some ten minutes on two idle cores)
 #
 # A run that fails prints its seed; FAULT_SEED=seed and the name of the test repeat that run alone.
 set -euo pipefail

@@ -64,7 +64,8 @@ fn is_for(welcome: &[u8], bundle: &KeyPackageBundle) -> bool {
 impl Session {
     /// Makes the call's group (RFC 9420, section 11).
     pub(super) fn create(&mut self, moment: Moment) {
-        if matches!(self.way, Way::Creating(_)) {
+        // Asked for on a connection that broke, it may never have been heard of.
+        if self.requests.awaits(Purpose::Create) {
             return;
         }
         match self.make_group(moment) {

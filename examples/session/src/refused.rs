@@ -71,8 +71,13 @@ impl Session {
                 if matches!(self.way, Way::Creating(_)) {
                     self.way = Way::Idle;
                     self.set_status(Status::WaitingForGroup);
-                    if *code == RefusalCode::Unavailable {
-                        self.again = Some(Again { at: later(1_000), step: Step::Create });
+                    match code {
+                        RefusalCode::Unavailable => {
+                            self.again = Some(Again { at: later(1_000), step: Step::Create });
+                        }
+                        // It may be one's own, made on a connection that broke.
+                        RefusalCode::GroupExists => self.join(moment),
+                        _ => {}
                     }
                 }
             }

@@ -137,6 +137,8 @@ impl World {
     }
 
     pub fn connect(&mut self, name: &str) {
+        // Whoever is here does not come once more later.
+        self.reconnect.remove(name);
         if self.members[name].connection.is_some() {
             self.disconnect(name);
         }
@@ -417,7 +419,8 @@ impl World {
             assert!(names.is_empty(), "seed {seed}: the call has no group");
             return;
         };
-        let first = &self.members[names[0]];
+        // A group that all have left without being heard waits for them.
+        let Some(first) = names.first().map(|name| &self.members[*name]) else { return };
         let (group, code) = (first.group(), first.session.verification_code());
         for name in names {
             let member = &self.members[*name];

@@ -131,6 +131,20 @@ fn an_answer_that_is_lost_does_no_harm() {
     world.agree(&["alice", "bob", "carol"]);
 }
 
+/// The connection breaks before the server has heard of the group: the one who is to make it makes it again.
+#[test]
+fn a_group_whose_creation_was_lost_is_made_again() {
+    let mut world = World { lose_create: true, ..World::default() };
+    world.arrive("alice", "secret of the link");
+    world.run(100);
+    assert!(world.group.is_none());
+    world.lose_create = false;
+    world.disconnect("alice");
+    world.connect("alice");
+    world.run(100);
+    world.agree(&["alice"]);
+}
+
 /// The storage is away for so long that a member is refused again and again; in the end its first commit, of which nobody
 /// knew, is in the log, or it is not.
 #[test]

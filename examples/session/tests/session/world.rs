@@ -34,6 +34,8 @@ pub(crate) struct World {
     pub(crate) lose_next_commit_reply: bool,
     /// Commits of sessions get lost on their way.
     pub(crate) lose_submissions: bool,
+    /// So do groups that are made.
+    pub(crate) lose_create: bool,
     /// The storage does not answer: of the first commit nobody knows whether it is in the log, others are not taken.
     pub(crate) storage_away: bool,
     /// What commits of sessions got lost, with whose they were.
@@ -170,6 +172,9 @@ impl World {
         let ClientBody::Delivery(request) = message.body else {
             return;
         };
+        if self.lose_create && matches!(request, DeliveryRequest::Create { .. }) {
+            return;
+        }
         if self.lose_submissions && matches!(request, DeliveryRequest::Submit { .. }) {
             self.lost.push((name.to_owned(), request));
             return;
