@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the browser package into examples/browser/dist: wasm from the Rust crates, bindings, TypeScript, page.
+# Builds the browser package into examples/browser/dist: wasm from the Rust crates, bindings, TypeScript, page. With the
+# argument `lint` it checks the crate with clippy instead.
 # Needs Rust, node and npm. The wasm32 target comes from rustup where it has it; otherwise a private toolchain is made from
 # Debian's packages under target/wasm32 (or $FRAMELOCK_WASM32). Exit code 3: no toolchain for wasm32 can be had.
 set -euo pipefail
@@ -8,22 +9,27 @@ root=$PWD
 target=${FRAMELOCK_WASM_TARGET:-$root/target/browser}
 limit=350000
 
-toolchain() { # prints the rustc that builds for wasm32
+toolchain() { # prints the folder with the rustc and the cargo-clippy for wasm32
     if rustup target add wasm32-unknown-unknown >/dev/null 2>&1; then
-        rustup which rustc
+        dirname "$(rustup which rustc)"
         return
     fi
     local private=${FRAMELOCK_WASM32:-$root/target/wasm32}
     scripts/wasm32-toolchain.sh "$private" >&2
-    echo "$private/rustc"
+    echo "$private"
 }
 
-rustc=$(toolchain) || exit 3
+tools=$(toolchain) || exit 3
 cd examples/browser
+if [ "${1:-}" = lint ]; then
+    CARGO_TARGET_DIR=$target RUSTC=$tools/rustc \
+        "$tools/cargo-clippy" clippy --release --locked --quiet --target wasm32-unknown-unknown -- -D warnings
+    exit
+fi
 [ -d node_modules/typescript ] || npm ci --no-audit --no-fund --loglevel=error >/dev/null
 # Inlining makes a module for downloads larger; paths of this machine have no place in it.
 flags="-C llvm-args=-inline-threshold=0 --remap-path-prefix=$root=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=dependencies"
-CARGO_TARGET_DIR=$target RUSTC=$rustc RUSTFLAGS=$flags \
+CARGO_TARGET_DIR=$target RUSTC=$tools/rustc RUSTFLAGS=$flags \
     cargo build --release --locked --quiet --target wasm32-unknown-unknown
 CARGO_TARGET_DIR=$target cargo build --release --locked --quiet --manifest-path bindgen/Cargo.toml
 rm -rf dist

@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use call_session::CallMember;
 use serde::Serialize;
 use sframe_bridge::codec::Codec;
+use sframe_bridge::crypto::FrameProvider;
 use sframe_bridge::verification::{Verification, VerifiedPeers};
 use sframe_bridge::{
-    CallKeys, CallKeysConfig, CallParameters, Epoch, EpochError, Event, Now, TrackId, crypto,
+    CallKeys, CallKeysConfig, CallParameters, Epoch, EpochError, Event, Now, TrackId,
 };
 use sfu_protocol::Identity;
 
 use crate::events::to_json;
+use crate::handover::Handover;
 use crate::tracks::{Incoming, Outgoing, Received, Sent};
 
 /// Rosters are kept for as many epochs as keys can be: KIDs name an epoch by 8 bits.
@@ -33,6 +35,8 @@ pub(crate) struct Member {
 
 pub(crate) struct MediaKeys {
     own: Identity,
+    handover: &'static Handover,
+    provider: FrameProvider,
     keys: Option<CallKeys>,
     /// The oldest first.
     rosters: VecDeque<Roster>,
@@ -43,9 +47,11 @@ pub(crate) struct MediaKeys {
 }
 
 impl MediaKeys {
-    pub(crate) fn new(own: &str) -> Self {
+    pub(crate) fn new(own: &str, handover: &'static Handover, provider: FrameProvider) -> Self {
         Self {
             own: Identity::new(own),
+            handover,
+            provider,
             keys: None,
             rosters: VecDeque::new(),
             verified: VerifiedPeers::new(),
@@ -58,7 +64,7 @@ impl MediaKeys {
     /// A membership begins. Returns false if its suite is not supported here.
     pub(crate) fn begin(&mut self, parameters: &CallParameters) -> bool {
         self.end();
-        let config = CallKeysConfig::from_parameters(crypto::default_provider(), parameters);
+        let config = CallKeysConfig::from_parameters(&self.provider, parameters);
         self.keys = config.map(CallKeys::new);
         self.keys.is_some()
     }
@@ -152,9 +158,19 @@ impl MediaKeys {
         self.outgoing.retain(|track| track.id() != id);
     }
 
-    pub(crate) fn protect(&mut self, id: u32, frame: &[u8], keyframe: bool) -> Option<Vec<u8>> {
+    pub(crate) fn protect(
+        &mut self,
+        id: u32,
+        frame: &[u8],
+        keyframe: bool,
+        now: Now,
+    ) -> Option<Vec<u8>> {
         let track = self.outgoing.iter_mut().find(|track| track.id() == id)?;
         if let Some(keys) = &mut self.keys {
+            // Browsers may hold timers back for seconds; a frame must not go under a key that is to be left.
+            if keys.next_deadline().is_some_and(|due| due <= now) {
+                keys.handle_timeout(now);
+            }
             track.want_sender(|| keys.sender(TrackId(id)).ok());
         }
         track.protect(frame, keyframe)
@@ -167,7 +183,7 @@ impl MediaKeys {
 
     pub(crate) fn receive_track(&mut self, mid: &str, participant: Identity, codec: Codec) {
         self.end_track(mid);
-        self.incoming.push(Incoming::new(mid, participant, codec));
+        self.incoming.push(Incoming::new(mid, participant, codec, self.handover));
     }
 
     pub(crate) fn end_track(&mut self, mid: &str) {

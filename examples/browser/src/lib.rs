@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod events;
+mod handover;
 mod keys;
 mod tracks;
 
@@ -17,6 +18,7 @@ use std::collections::VecDeque;
 use wasm_bindgen::prelude::*;
 
 use events::Told;
+use handover::{Handover, Task};
 use keys::MediaKeys;
 
 /// What became of a frame that had waited for its key.
@@ -44,6 +46,7 @@ impl Late {
 #[wasm_bindgen]
 pub struct Call {
     session: Session,
+    handover: &'static Handover,
     keys: MediaKeys,
     events: VecDeque<String>,
 }
@@ -51,16 +54,18 @@ pub struct Call {
 #[wasm_bindgen]
 impl Call {
     /// A participant of this name, with a fresh signature key. `invite` is the secret of the invite link; the
-    /// empty text is none.
+    /// empty text is none. Frames of at least `large` bytes are left to WebCrypto.
     #[wasm_bindgen(constructor)]
-    pub fn new(identity: &str, invite: &str) -> Result<Call, JsError> {
+    pub fn new(identity: &str, invite: &str, large: u32) -> Result<Call, JsError> {
         let mut config = SessionConfig::new(Identity::new(identity));
         if !invite.is_empty() {
             config.invite = Some(Invite::new(invite.as_bytes()));
         }
+        let (handover, provider) = Handover::new(usize::try_from(large).unwrap_or(usize::MAX));
         Ok(Self {
             session: Session::new(config, Box::new(mls::crypto::os_rng()))?,
-            keys: MediaKeys::new(identity),
+            handover,
+            keys: MediaKeys::new(identity, handover, provider),
             events: VecDeque::new(),
         })
     }
@@ -131,9 +136,16 @@ impl Call {
         self.keys.stop_track(track);
     }
 
-    /// Encrypts a frame. Nothing comes out without a key: such a frame must not be sent.
-    pub fn protect(&mut self, track: u32, frame: &[u8], keyframe: bool) -> Option<Vec<u8>> {
-        self.keys.protect(track, frame, keyframe)
+    /// Encrypts a frame. Nothing comes out without a key: such a frame must not be sent. If [`Call::task`] then has one,
+    /// the end of the frame is to be overwritten by what WebCrypto makes of it.
+    pub fn protect(
+        &mut self,
+        track: u32,
+        frame: &[u8],
+        keyframe: bool,
+        now: f64,
+    ) -> Option<Vec<u8>> {
+        self.keys.protect(track, frame, keyframe, instant(now))
     }
 
     /// Whether the track's encoder is to be asked for a keyframe; says so once.
@@ -159,9 +171,35 @@ impl Call {
     }
 
     /// Opens a frame, to which the caller has given a number. Nothing comes out if it cannot be opened;
-    /// [`Call::waits`] says whether it comes out of [`Call::late`] later.
+    /// [`Call::waits`] says whether it comes out of [`Call::late`] later. If [`Call::task`] then has one, the frame is to be
+    /// given to [`Call::opened`] with what WebCrypto makes of it.
     pub fn open(&mut self, mid: &str, frame: u32, sealed: &[u8], now: f64) -> Option<Vec<u8>> {
         self.keys.open(mid, frame, sealed, instant(now))
+    }
+
+    /// What the last frame has left for WebCrypto.
+    pub fn task(&self) -> Option<Task> {
+        self.handover.take_task()
+    }
+
+    /// Opens a frame with what WebCrypto has made of its task: the plaintext, or nothing if it is not authentic. As
+    /// [`Call::open`] otherwise.
+    pub fn opened(
+        &mut self,
+        mid: &str,
+        frame: u32,
+        sealed: &[u8],
+        task: Task,
+        plain: Option<Vec<u8>>,
+        now: f64,
+    ) -> Option<Vec<u8>> {
+        let Self { handover, keys, .. } = self;
+        handover.with_done(task, plain, || keys.open(mid, frame, sealed, instant(now)))
+    }
+
+    /// Ciphers of tasks whose keys nobody uses any more.
+    pub fn dropped(&self) -> Vec<u32> {
+        self.handover.take_dropped()
     }
 
     /// Whether the last frame that [`Call::open`] did not open waits for its key.

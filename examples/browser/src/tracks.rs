@@ -8,6 +8,7 @@ use sframe_bridge::codec::Codec;
 use sframe_bridge::{CallKeys, Now, ReceiveError, Sender, WaitBuffer, WaitLimits, Waiting, vp8};
 use sfu_protocol::Identity;
 
+use crate::handover::Handover;
 use crate::keys::Roster;
 
 type Rosters = VecDeque<Roster>;
@@ -141,6 +142,7 @@ pub(crate) struct Incoming {
     /// Whose it is, as the server says.
     participant: Identity,
     codec: Codec,
+    handover: &'static Handover,
     waiting: WaitBuffer<u32>,
     /// Frames that wait no longer, oldest first; nothing in the place of a frame that is lost.
     due: VecDeque<(u32, Option<Vec<u8>>)>,
@@ -158,11 +160,17 @@ enum Outcome {
 }
 
 impl Incoming {
-    pub(crate) fn new(mid: &str, participant: Identity, codec: Codec) -> Self {
+    pub(crate) fn new(
+        mid: &str,
+        participant: Identity,
+        codec: Codec,
+        handover: &'static Handover,
+    ) -> Self {
         Self {
             mid: mid.to_owned(),
             participant,
             codec,
+            handover,
             waiting: WaitBuffer::new(WaitLimits::default()),
             due: VecDeque::new(),
             waits: false,
@@ -218,7 +226,10 @@ impl Incoming {
             && let Some(newest) = keys.newest_epoch()
         {
             for waiting in self.waiting.take_ready(newest) {
-                let plain = match self.try_open(Some(keys), rosters, &waiting.frame, now) {
+                let handover = self.handover;
+                let opened =
+                    handover.at_once(|| self.try_open(Some(keys), rosters, &waiting.frame, now));
+                let plain = match opened {
                     Outcome::Plain(plain) => Some(plain),
                     Outcome::Drop | Outcome::Wait(_) => None,
                 };
@@ -269,6 +280,8 @@ impl Incoming {
             Err(ReceiveError::NoEpoch) => Outcome::Wait(0),
             // What the transport repeated has been counted when it came first.
             Err(ReceiveError::Duplicate { .. }) => Outcome::Drop,
+            // It comes once more, when WebCrypto has looked at it.
+            Err(ReceiveError::Unauthentic) if self.handover.has_task() => Outcome::Drop,
             Err(error) => {
                 self.refuse(error.reason());
                 Outcome::Drop

@@ -34,6 +34,8 @@ export class Connection {
   #offered = false
   #closed = false
   #nextTrack = 0
+  /** The numbers of the tracks that are sent over this connection. */
+  #sent: number[] = []
   /** One negotiation after the other. */
   #turn: Promise<void> = Promise.resolve()
 
@@ -66,6 +68,7 @@ export class Connection {
   #drop(): void {
     this.#peer?.close()
     this.#peer = undefined
+    for (const track of this.#sent.splice(0)) this.#call.stopTrack(track)
     for (const mid of this.#tracks.keys()) this.#call.endReceiver(mid)
     this.#tracks.clear()
     this.ontracks([])
@@ -82,6 +85,7 @@ export class Connection {
     const lines = this.#publications.map((publication) => {
       const transceiver = peer.addTransceiver(publication.track, { direction: "sendonly" })
       preferCodec(transceiver, publication)
+      this.#sent.push(this.#nextTrack)
       this.#call.attachSender(transceiver.sender, this.#nextTrack++, publication.codec)
       return { transceiver, publication }
     })

@@ -3,7 +3,7 @@
 // Events of transforms are lost unless somebody listens from the first moment on, so the listeners stand before anything
 // is waited for.
 
-import init, { Call } from "./framelock_browser.js"
+import init, { Call, type Task } from "./framelock_browser.js"
 import type { FromWorker, MediaEvent, MediaRequest, Participant, Phase, ToWorker, TransformOptions } from "./messages.js"
 
 interface EncodedFrame {
@@ -39,6 +39,8 @@ const RETRY = 500
 const PING = 5_000
 /** An encoder is asked for keyframes at most this often. */
 const KEYFRAME_SPACING = 500
+/** Frames of at least so many bytes are left to WebCrypto, which is faster from there on. */
+const LARGE = 2048
 /** How long a goodbye may take. */
 const GOODBYE = 2_000
 
@@ -77,7 +79,7 @@ async function handle(message: ToWorker): Promise<void> {
       start = message
       try {
         await init({ module_or_path: new URL("framelock_browser_bg.wasm", import.meta.url) })
-        call = new Call(message.identity, message.invite)
+        call = new Call(message.identity, message.invite, LARGE)
       } catch (error) {
         fail(`the encryption could not be loaded: ${String(error)}`)
         return
@@ -222,6 +224,7 @@ function settle(): void {
     tell(message)
   }
   for (const [mid, track] of receiving) handOut(call, mid, track)
+  for (const cipher of call.dropped()) ciphers.delete(cipher)
   clearTimeout(timer)
   const due = call.next_deadline(performance.now())
   if (due !== undefined && !isOver()) {
@@ -251,6 +254,44 @@ function spaced(ask: (() => Promise<unknown>) | undefined): () => void {
   }
 }
 
+/** The keys of WebCrypto, by the number of their cipher. */
+const ciphers = new Map<number, Promise<CryptoKey>>()
+
+/** Does a task that a large frame has left. Fails if a frame to be opened is not authentic. */
+async function carryOut(task: Task, way: "encrypt" | "decrypt"): Promise<Uint8Array> {
+  let key = ciphers.get(task.cipher)
+  if (!key) {
+    const raw = task.key() as Uint8Array<ArrayBuffer>
+    key = crypto.subtle.importKey("raw", raw, "AES-GCM", false, ["encrypt", "decrypt"])
+    // It has been copied by then.
+    raw.fill(0)
+    ciphers.set(task.cipher, key)
+  }
+  const parameters = { name: "AES-GCM", iv: task.nonce() as BufferSource, additionalData: task.aad() as BufferSource }
+  return new Uint8Array(await crypto.subtle[way](parameters, await key, task.take_text() as BufferSource))
+}
+
+/** Encrypts a frame; without a key nothing comes out. */
+async function seal(keys: Call, track: number, plain: Uint8Array, keyframe: boolean): Promise<Uint8Array | undefined> {
+  const sealed = keys.protect(track, plain, keyframe, performance.now())
+  const task = keys.task()
+  if (!task) return sealed
+  const ciphertext = await carryOut(task, "encrypt").catch(() => undefined)
+  task.free()
+  if (!ciphertext) return undefined
+  sealed?.set(ciphertext, sealed.length - ciphertext.length)
+  return sealed
+}
+
+/** Opens a frame, if it can be opened now. */
+async function open(keys: Call, mid: string, number: number, sealed: Uint8Array): Promise<Uint8Array | undefined> {
+  const plain = keys.open(mid, number, sealed, performance.now())
+  const task = keys.task()
+  if (!task) return plain
+  const opened = await carryOut(task, "decrypt").catch(() => undefined)
+  return keys.opened(mid, number, sealed, task, opened, performance.now())
+}
+
 function sending(
   keys: Call,
   transformer: Transformer,
@@ -260,8 +301,8 @@ function sending(
   const generate = transformer.generateKeyFrame?.bind(transformer)
   const wantKeyframe = spaced(generate ?? (async () => tell({ type: "keyframe", track })))
   return new TransformStream({
-    transform(frame, controller) {
-      const sealed = keys.protect(track, new Uint8Array(frame.data), frame.type === "key")
+    async transform(frame, controller) {
+      const sealed = await seal(keys, track, new Uint8Array(frame.data), frame.type === "key")
       // Whoever has just joined asks over RTCP as well; only after a frame that was held back nobody else asks.
       if (keys.keyframe_wanted(track) && (generate || !sealed)) wantKeyframe()
       // Without a key nothing goes out.
@@ -283,9 +324,9 @@ function opening(
     start(controller) {
       receiving.set(mid, { controller, waiting: new Map(), transformer })
     },
-    transform(frame, controller) {
+    async transform(frame, controller) {
       const number = frameNumber++ >>> 0
-      const plain = keys.open(mid, number, new Uint8Array(frame.data), performance.now())
+      const plain = await open(keys, mid, number, new Uint8Array(frame.data))
       if (plain) {
         frame.data = plain.buffer as ArrayBuffer
         controller.enqueue(frame)

@@ -312,6 +312,8 @@ async fn publish(
     let transceiver = connection
         .add_transceiver_from_track(Arc::clone(&rtp) as Arc<dyn TrackLocal>, Some(init))
         .await?;
+    // Offering only what is sent would settle the codecs of the connection: nothing else could be received on it.
+    transceiver.set_codec_preferences(Vec::new()).await?;
 
     let feedback = Arc::clone(&rtp);
     let events = events.clone();

@@ -26,7 +26,7 @@ use call_session::{Invite, SessionConfig, SessionEvent, Status};
 use examples::client::observer::{Incoming, Observer, Unopened};
 use examples::client::peer::TrackSpec;
 use examples::client::{Client, ClientConfig, Ending, MediaOptions, Publication};
-use examples::media::{CLIP_AUDIO, CLIP_VIDEO, ivf, opus};
+use examples::media::{CLIP_AUDIO, CLIP_VIDEO, ivf, opus, vp8};
 use serde_json::json;
 use sfu_sim::protocol::{Identity, MediaKind};
 use sfu_sim::token::Claims;
@@ -47,6 +47,12 @@ struct Seen {
     waited: u64,
     unopened: BTreeMap<&'static str, u64>,
     troubles: Vec<String>,
+    /// When the last picture of somebody came.
+    pictures: BTreeMap<String, Instant>,
+    /// Whose track is a new one: a decoder shows nothing of it before a keyframe.
+    fresh: BTreeSet<String>,
+    /// The longest time that somebody's picture stood still.
+    still: Duration,
 }
 
 /// Watches one client.
@@ -59,12 +65,29 @@ impl Observer for Watch {
         if let SessionEvent::EpochBegan { epoch, roster, .. } = event {
             seen.epoch = *epoch;
             seen.roster = roster.iter().map(|member| member.identity.to_string()).collect();
+            let Seen { roster, pictures, .. } = &mut *seen;
+            pictures.retain(|name, _| roster.contains(name));
+        }
+    }
+
+    fn track(&self, participant: &Identity, kind: MediaKind) {
+        if kind == MediaKind::Video {
+            self.0.lock().unwrap().fresh.insert(participant.to_string());
         }
     }
 
     fn opened(&self, frame: Incoming<'_>) {
         let mut seen = self.0.lock().unwrap();
         seen.waited += u64::from(frame.waited.is_some());
+        let name = frame.participant.to_string();
+        if frame.kind == MediaKind::Video
+            && (vp8::is_keyframe(frame.plaintext) || !seen.fresh.contains(&name))
+        {
+            seen.fresh.remove(&name);
+            let now = Instant::now();
+            let before = seen.pictures.insert(name, now).unwrap_or(now);
+            seen.still = seen.still.max(now - before);
+        }
         *seen.opened.entry((frame.participant.to_string(), frame.kind)).or_default() += 1;
     }
 
@@ -161,6 +184,12 @@ async fn everybody_hears_everybody(people: &[&Person]) {
     }
 }
 
+/// The longest time that somebody's picture stood still at one of these since this was last asked.
+fn stood_still(people: &[&Person]) -> u128 {
+    let still = |person: &&Person| std::mem::take(&mut person.watch.0.lock().unwrap().still);
+    people.iter().map(still).max().unwrap_or_default().as_millis()
+}
+
 async fn leave(person: Person) -> Arc<Watch> {
     person.client.leave().await;
     assert_eq!(person.task.await.unwrap().status, Status::Left);
@@ -193,13 +222,17 @@ async fn a_call_through_janus() {
     let alice = call.come("alice");
     let bob = call.come("bob");
     everybody_hears_everybody(&[&alice, &bob]).await;
+    stood_still(&[&alice, &bob]);
     let carol = call.come("carol");
     everybody_hears_everybody(&[&alice, &bob, &carol]).await;
+    let join = stood_still(&[&alice, &bob, &carol]);
     let mut watches = vec![leave(bob).await];
     everybody_hears_everybody(&[&alice, &carol]).await;
+    let departure = stood_still(&[&alice, &carol]);
     let dave = call.come("dave");
     let bob = call.come("bob");
     everybody_hears_everybody(&[&alice, &bob, &carol, &dave]).await;
+    let join_after_departure = stood_still(&[&alice, &carol]);
     watches.push(leave(carol).await);
     everybody_hears_everybody(&[&alice, &bob, &dave]).await;
     let epochs = alice.watch.0.lock().unwrap().epoch + 1;
@@ -227,6 +260,7 @@ async fn a_call_through_janus() {
     call.server.shutdown().await;
     println!(
         "janus: 5 joins and 2 leaves in a VideoRoom that requires e2ee, {epochs} epochs, {video} video and {audio} audio \
-         frames opened ({waited} waited for their key), {undecryptable} undecryptable"
+         frames opened ({waited} waited for their key), {undecryptable} undecryptable; others' pictures stood still for at \
+         most {join} ms at a join, {departure} ms at a leave, {join_after_departure} ms at joins after a leave"
     );
 }
