@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the browser package into examples/browser/dist: wasm from the Rust crates, bindings, TypeScript, page. With the
-# argument `lint` it checks the crate with clippy instead.
+# argument `check` it runs clippy and the crate's tests instead.
 # Needs Rust, node and npm. The wasm32 target comes from rustup where it has it; otherwise a private toolchain is made from
 # Debian's packages under target/wasm32 (or $FRAMELOCK_WASM32). Exit code 3: no toolchain for wasm32 can be had.
 set -euo pipefail
@@ -21,9 +21,10 @@ toolchain() { # prints the folder with the rustc and the cargo-clippy for wasm32
 
 tools=$(toolchain) || exit 3
 cd examples/browser
-if [ "${1:-}" = lint ]; then
+if [ "${1:-}" = check ]; then
     CARGO_TARGET_DIR=$target RUSTC=$tools/rustc \
         "$tools/cargo-clippy" clippy --release --locked --quiet --target wasm32-unknown-unknown -- -D warnings
+    CARGO_TARGET_DIR=$target cargo test --locked --quiet
     exit
 fi
 [ -d node_modules/typescript ] || npm ci --no-audit --no-fund --loglevel=error >/dev/null

@@ -240,11 +240,11 @@ mod tests {
         let cipher = cipher(provider, 1);
         for (length, at_once) in [(99, false), (100, true), (5000, true)] {
             let mut frame = vec![5; length + TAG_LENGTH];
-            let work = || {
+            let mut work = || {
                 cipher.seal_in_place(&NONCE, b"aad", &mut frame).unwrap();
                 cipher.open_in_place(&NONCE, b"aad", &mut frame).unwrap()
             };
-            let opened = if at_once { handover.at_once(work) } else { work() };
+            let opened = if at_once { handover.at_once(&mut work) } else { work() };
             assert!(opened == length && frame[..length] == vec![5; length]);
             assert!(handover.take_task().is_none());
         }
