@@ -13,7 +13,7 @@ if (!programs) throw new Error("expected the folder with the programs")
 const LENGTHS = [200, 1_000, 2_000, 3_000, 10_000, 50_000, 200_000]
 
 const STOPWATCH = `
-const FRAMES = 100, TRACKS = 4, ROUNDS = 3
+const FRAMES = 100, TRACKS = 4, ROUNDS = 5
 const stopwatch = new BroadcastChannel("stopwatch")
 const micros = async (frames, run) => {
   const before = performance.now()
