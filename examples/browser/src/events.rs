@@ -1,9 +1,12 @@
 //! What is told to JavaScript, as JSON.
 
 use call_session::SessionEvent;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sframe_bridge::verification::LongCode;
-use sfu_protocol::{ClientMessage, Identity};
+use sfu_protocol::{
+    ClientBody, ClientMessage, DeliveryEvent, DeliveryRequest, Identity, ServerMessage,
+    SessionEvent as ServerSession, SessionRequest,
+};
 
 use crate::keys::Member;
 
@@ -47,14 +50,60 @@ impl From<LongCode> for Code {
 }
 
 impl Told<'_> {
-    /// A message for the server.
-    pub(crate) fn send(message: &ClientMessage) -> Self {
-        Self::Send { text: message.to_text() }
+    /// A message for the server; nothing if it is about media, which is the page's.
+    pub(crate) fn send(message: &ClientMessage) -> Option<Self> {
+        let body = match &message.body {
+            ClientBody::Session(request) => Said::Session(request),
+            ClientBody::Delivery(request) => Said::Delivery(request),
+            ClientBody::Media(_) => return None,
+        };
+        Some(Self::Send { text: to_json(&Saying { id: message.id, body }) })
     }
 
     pub(crate) fn to_json(&self) -> String {
         to_json(self)
     }
+}
+
+// Messages without the family that does not come here: what reads and writes SDP need not be downloaded.
+
+#[derive(Serialize)]
+struct Saying<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(flatten)]
+    body: Said<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "family", rename_all = "snake_case")]
+enum Said<'a> {
+    Session(&'a SessionRequest),
+    Delivery(&'a DeliveryRequest),
+}
+
+#[derive(Deserialize)]
+struct Hearing {
+    #[serde(default)]
+    re: Option<u64>,
+    #[serde(flatten)]
+    body: Heard,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "family", rename_all = "snake_case")]
+enum Heard {
+    Session(ServerSession),
+    Delivery(DeliveryEvent),
+}
+
+/// Reads a text frame of the server. One about media, or of a newer server, means nothing here.
+pub(crate) fn heard(text: &str) -> Option<ServerMessage> {
+    let Hearing { re, body } = serde_json::from_str(text).ok()?;
+    Some(match body {
+        Heard::Session(event) => ServerMessage::reply(re, event),
+        Heard::Delivery(event) => ServerMessage::reply(re, event),
+    })
 }
 
 /// JSON of what is always representable in it: names of fields are strings.
@@ -79,4 +128,34 @@ pub(crate) fn session(event: &SessionEvent) -> Option<Told<'_>> {
         SessionEvent::Ignored { reason } => Told::Trouble { words: format!("ignored {reason}") },
         _ => return None,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use sfu_protocol::{MediaEvent, ServerBody};
+
+    #[test]
+    fn messages_are_those_of_the_protocol_but_media() {
+        let asked = [
+            ClientMessage::request(4, SessionRequest::Ping),
+            ClientMessage::event(DeliveryRequest::FetchTree { epoch: 7 }),
+        ];
+        for message in asked {
+            let Some(Told::Send { text }) = Told::send(&message) else { panic!("it is sent") };
+            assert_eq!(text, message.to_text());
+        }
+        let told = [
+            ServerMessage::reply(Some(4), ServerSession::Done),
+            ServerMessage::event(DeliveryEvent::Acknowledged { epoch: 7, leaves: vec![1, 2] }),
+        ];
+        for message in told {
+            assert_eq!(heard(&message.to_text()), Some(message));
+        }
+        let answer = MediaEvent::Answer { sdp: String::new() };
+        let media = ServerMessage::event(ServerBody::from(answer));
+        assert_eq!(heard(&media.to_text()), None);
+        assert_eq!(heard("{}"), None);
+    }
 }

@@ -13,7 +13,7 @@ mod tracks;
 use call_session::{Invite, Moment, Output, Session, SessionConfig, SessionEvent, Status};
 use mls::UnixTime;
 use sframe_bridge::{EpochError, Now};
-use sfu_protocol::{Identity, ServerBody, ServerMessage};
+use sfu_protocol::Identity;
 use std::collections::VecDeque;
 use wasm_bindgen::prelude::*;
 
@@ -72,9 +72,7 @@ impl Call {
 
     /// Takes in a text frame of the server. Those about media are not for this object and do nothing.
     pub fn message(&mut self, text: &str, now: f64, unix: f64) {
-        // The server may be newer and say things that mean nothing here.
-        let Ok(message) = ServerMessage::parse(text) else { return };
-        if !matches!(message.body, ServerBody::Media(_)) {
+        if let Some(message) = events::heard(text) {
             self.session.handle_message(message, moment(now, unix));
             self.settle(now, unix);
         }
@@ -247,7 +245,9 @@ impl Call {
 
     fn carry_out(&mut self, output: Output, now: Now) {
         match output {
-            Output::Send(message) => self.events.push_back(Told::send(&message).to_json()),
+            Output::Send(message) => {
+                self.events.extend(Told::send(&message).map(|told| told.to_json()));
+            }
             Output::Begin(parameters) => {
                 if !self.keys.begin(&parameters) {
                     self.session.install_failed(EpochError::Closed);
