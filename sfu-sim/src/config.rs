@@ -72,6 +72,8 @@ pub struct MediaConfig {
     pub public_port: Option<u16>,
     /// A publisher is asked for a keyframe at most this often, in milliseconds.
     pub keyframe_interval_ms: u64,
+    /// Whether clients may use datagrams for urgent messages ([`datagrams`](crate::protocol::datagrams)).
+    pub datagrams: bool,
 }
 
 /// Who may enter.
@@ -174,6 +176,7 @@ impl Default for MediaConfig {
             public_addresses: Vec::new(),
             public_port: None,
             keyframe_interval_ms: 200,
+            datagrams: true,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod frame_info;
 pub mod media;
 pub mod metrics;
 pub use sfu_protocol as protocol;
+mod rate;
 pub mod router;
 pub mod server;
 pub mod token;

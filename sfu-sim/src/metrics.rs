@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use crate::delivery::LATENCY_BOUNDS;
+use crate::protocol::datagrams::PathCounts;
 use crate::protocol::{ClientReport, RefusalCode, UndecryptableCause};
 
 /// The upper bounds of the buckets for what clients report, in seconds.
@@ -37,6 +38,10 @@ pub struct Metrics {
     pub messages: IntCounter,
     /// Refusals sent, by code.
     pub refusals: IntCounterVec,
+    /// Messages on the path of datagrams, by what became of them (the names of `PathCounts`).
+    pub datagram_messages: IntCounterVec,
+    /// Datagrams of clients that were refused, by reason.
+    pub datagrams_refused: IntCounterVec,
     /// Media peers that are connected.
     pub media_peers: IntGauge,
     /// RTP packets received.
@@ -138,6 +143,16 @@ impl Metrics {
             guests: counter("guest_tokens_total", "Tokens given to guests")?,
             messages: counter("messages_total", "Messages received from clients")?,
             refusals: family("refusals_total", "Refusals sent to clients", "code")?,
+            datagram_messages: family(
+                "signalling_datagram_messages_total",
+                "Messages as datagrams: sent, confirmed, fell_back, received, repeated",
+                "fate",
+            )?,
+            datagrams_refused: family(
+                "signalling_datagrams_refused_total",
+                "Datagrams of clients that were refused",
+                "reason",
+            )?,
             media_peers: gauge("media_peers", "Connected media peers")?,
             packets_in: counter("rtp_packets_in_total", "RTP packets received")?,
             packets_out: counter("rtp_packets_out_total", "RTP packets forwarded")?,
@@ -210,6 +225,26 @@ impl Metrics {
         self.refusals.with_label_values(&[code.name()]).inc();
     }
 
+    /// Counts a datagram that was refused.
+    pub fn count_refused_datagram(&self, reason: &str) {
+        self.datagrams_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Adds what a path of datagrams has counted since `former`.
+    pub(crate) fn count_path(&self, now: &PathCounts, former: &PathCounts) {
+        for (fate, now, former) in [
+            ("sent", now.sent, former.sent),
+            ("confirmed", now.confirmed, former.confirmed),
+            ("fell_back", now.fell_back, former.fell_back),
+            ("received", now.received, former.received),
+            ("repeated", now.repeated, former.repeated),
+        ] {
+            if now != former {
+                self.datagram_messages.with_label_values(&[fate]).inc_by(now - former);
+            }
+        }
+    }
+
     /// The text that `/metrics` answers.
     pub fn text(&self) -> String {
         let mut out = Vec::new();
@@ -238,6 +273,8 @@ mod tests {
             &metrics.commits_refused,
             &metrics.packets_dropped,
             &metrics.datagrams_dropped,
+            &metrics.datagram_messages,
+            &metrics.datagrams_refused,
         ] {
             family.with_label_values(&["any"]).inc_by(0);
         }

@@ -26,8 +26,8 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// After a change of the epoch one is due at once, unless the last one is not as old as this.
 const SPACING: Duration = Duration::from_secs(1);
 
-/// In large calls intervals grow by so much for each member, so that what a member receives stays below 7 kbit/s.
-const PER_MEMBER: Duration = Duration::from_millis(250);
+/// In large calls intervals grow by so much for each member, so that what a member receives stays below 6 kbit/s.
+const PER_MEMBER: Duration = Duration::from_millis(300);
 
 /// What may come late of two heartbeats before their sender counts as silent.
 const SLACK: Duration = Duration::from_secs(5);

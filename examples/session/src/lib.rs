@@ -291,6 +291,8 @@ impl Session {
         let purpose = message.re.and_then(|id| self.requests.answered(id));
         match message.body {
             ServerBody::Session(ServerSession::Welcome { .. }) => {
+                // What is pending may come before the call's state: it has ways of its own.
+                self.notices.clear_changes();
                 self.connected = true;
                 self.set_status(Status::Connected);
             }
@@ -401,7 +403,6 @@ impl Session {
         create: bool,
         moment: Moment,
     ) {
-        self.notices.clear_changes();
         if let Some(group) = &group {
             self.notices.server_in(group.epoch);
         }
@@ -418,6 +419,9 @@ impl Session {
             }
             // The server had it removed, or closed the group: what it had is worth nothing now.
             self.forget_membership();
+        }
+        if group.is_none() {
+            self.notices.clear_changes();
         }
         match (group, create) {
             (_, true) => self.create(moment),

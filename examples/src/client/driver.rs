@@ -14,11 +14,12 @@ use sfu_sim::protocol::{
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
+use super::datagrams::Ways;
 use super::keys::MediaKeys;
 use super::media::{Media, Publication};
 use super::observer::Observer;
 use super::packets::MediaOptions;
-use super::peer::PeerError;
+use super::peer::{PeerError, PeerEvent};
 use super::report::{self, Reporting};
 use super::signalling::{Signalling, SignallingError};
 use call_session::{Moment, Output, Session, SessionConfig, SessionError, SessionEvent, Status};
@@ -85,6 +86,7 @@ enum Command {
     Leave,
     Remove(Identity),
     LoseSignalling(Duration),
+    LoseDatagrams(bool),
 }
 
 /// A handle to a client that runs.
@@ -136,6 +138,7 @@ impl Client {
             keys,
             session,
             media,
+            ways: Ways::new(config.origin),
             inbox,
             goodbye: None,
             media_due: None,
@@ -159,6 +162,11 @@ impl Client {
         self.command(Command::LoseSignalling(away)).await;
     }
 
+    /// Loses every datagram of the signalling path, or no longer. For trying out what happens then.
+    pub async fn lose_datagrams(&self, lose: bool) {
+        self.command(Command::LoseDatagrams(lose)).await;
+    }
+
     async fn command(&self, command: Command) {
         // A client that has ended needs no commands.
         let _ = self.commands.send(command).await;
@@ -174,6 +182,7 @@ struct Driver {
     keys: Arc<MediaKeys>,
     session: Session,
     media: Media,
+    ways: Ways,
     inbox: mpsc::Receiver<Command>,
     goodbye: Option<tokio::time::Instant>,
     /// When a fresh media connection is to be tried.
@@ -221,6 +230,7 @@ impl Driver {
             broken_since = None;
             let interruption = self.converse(signalling).await?;
             self.session.disconnected();
+            self.ways.end();
             match interruption {
                 Interruption::Over => {
                     self.report_events();
@@ -280,15 +290,23 @@ impl Driver {
                     }
                     Err(error) => return Ok(Interruption::Broken(error)),
                 },
-                event = self.media.next_event() => {
-                    if let Some(message) = self.media.happened(event).await?
-                        && let Err(error) = signalling.send(&message).await
-                    {
-                        return Ok(Interruption::Broken(error));
+                event = self.media.next_event() => match event {
+                    PeerEvent::Datagram(bytes) => {
+                        if let Some(message) = self.ways.receive(&bytes) {
+                            self.session.handle_message(message, self.moment());
+                        }
                     }
-                }
+                    event => {
+                        if let Some(message) = self.media.happened(event).await?
+                            && let Err(error) = signalling.send(&message).await
+                        {
+                            return Ok(Interruption::Broken(error));
+                        }
+                    }
+                },
                 command = self.inbox.recv() => match command {
                     Some(Command::LoseSignalling(away)) => return Ok(Interruption::Cut(away)),
+                    Some(Command::LoseDatagrams(lose)) => self.ways.losing = lose,
                     Some(Command::Remove(identity)) => {
                         if let Err(error) = self.session.remove(&identity) {
                             self.observer.trouble(&format!("cannot remove {identity}: {error}"));
@@ -339,6 +357,9 @@ impl Driver {
         message: ServerMessage,
         signalling: &mut Signalling,
     ) -> Result<Result<(), SignallingError>, ClientError> {
+        if !self.ways.is_news(&message) {
+            return Ok(Ok(()));
+        }
         if let ServerBody::Media(event) = message.body {
             if self.goodbye.is_some() {
                 return Ok(Ok(()));
@@ -377,7 +398,7 @@ impl Driver {
         loop {
             while let Some(output) = self.session.poll_output() {
                 if let Output::Send(message) = output {
-                    signalling.send(&message).await?;
+                    self.ways.send(message, signalling).await?;
                 } else {
                     self.carry_out(output);
                 }
@@ -386,9 +407,9 @@ impl Driver {
             // Driving the keys may have asked the session for an epoch.
             self.session.handle_timeout(self.moment());
             match self.session.poll_output() {
-                Some(Output::Send(message)) => signalling.send(&message).await?,
+                Some(Output::Send(message)) => self.ways.send(message, signalling).await?,
                 Some(output) => self.carry_out(output),
-                None => return Ok(()),
+                None => return self.ways.settle(&self.media, signalling).await,
             }
         }
     }
@@ -461,7 +482,7 @@ impl Driver {
         let keys = self.drive_keys();
         let session = self.session.next_deadline(self.keys.now());
         let session = session.map(|due| self.keys.instant(due));
-        [session, self.goodbye, self.media_due]
+        [session, self.goodbye, self.media_due, self.ways.deadline()]
             .into_iter()
             .flatten()
             .fold(keys, tokio::time::Instant::min)

@@ -13,6 +13,7 @@ use sfu_sim::protocol::{
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::channel::Channel;
 use super::keys::MediaKeys;
 use super::observer::Observer;
 use super::packets::{MediaOptions, TrackFormat};
@@ -64,6 +65,9 @@ struct Connection {
     sender: mpsc::Sender<PeerEvent>,
     events: mpsc::Receiver<PeerEvent>,
     keyframes_wanted: Vec<Arc<AtomicBool>>,
+    channel: Option<Channel>,
+    /// Whether it is open.
+    channel_open: bool,
     /// By mid, whose tracks the server sends.
     forwarded: HashMap<String, ForwardedTrack>,
     /// Tracks that came in before the server's list named them.
@@ -133,6 +137,12 @@ impl Media {
         self.connection.is_some()
     }
 
+    /// The channel for datagrams, if it is open.
+    pub(super) fn channel(&self) -> Option<&Channel> {
+        let connection = self.connection.as_ref().filter(|connection| connection.channel_open)?;
+        connection.channel.as_ref()
+    }
+
     /// Opens a fresh peer connection and returns the offer for the server.
     pub(super) async fn open(&mut self) -> Result<ClientMessage, PeerError> {
         self.close().await;
@@ -140,6 +150,10 @@ impl Media {
         let specs: Vec<_> = self.publications.iter().map(|p| p.track.clone()).collect();
         let opened = Peer::open(self.bind, &specs, sender.clone()).await?;
         let mut peer = opened.peer;
+        let channel = match self.options.datagrams {
+            true => Some(peer.open_channel(sender.clone()).await?),
+            false => None,
+        };
         let offer = peer.offer(self.options.packetization).await?;
         let mut keyframes_wanted = Vec::new();
         let mut sending = JoinSet::new();
@@ -163,6 +177,8 @@ impl Media {
             sender,
             events,
             keyframes_wanted,
+            channel,
+            channel_open: false,
             forwarded: HashMap::new(),
             unplaced: Vec::new(),
             sending,
@@ -239,6 +255,14 @@ impl Media {
     ) -> Result<Option<ClientMessage>, PeerError> {
         match event {
             PeerEvent::Connected => Ok(None),
+            PeerEvent::Channel { open } => {
+                if let Some(connection) = &mut self.connection {
+                    connection.channel_open = open;
+                }
+                Ok(None)
+            }
+            // Those of a connection to the server go to its path; without one nobody waits for them.
+            PeerEvent::Datagram(_) => Ok(None),
             PeerEvent::Failed => {
                 self.observer.trouble("the media connection failed, connecting anew");
                 Ok(Some(self.open().await?))

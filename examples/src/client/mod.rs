@@ -4,6 +4,9 @@
 //! webrtc-rs; the tasks in between encrypt what is due and open what comes. [`Client`] is the thin
 //! layer that ties them to tokio.
 
+mod channel;
+mod codecs;
+mod datagrams;
 mod driver;
 mod keyframe_requests;
 mod keys;

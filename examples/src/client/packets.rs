@@ -27,12 +27,21 @@ pub enum Packetization {
 }
 
 /// How a client's media reach the SFU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MediaOptions {
     /// How it packetizes what it sends. It understands the others in either form.
     pub packetization: Packetization,
     /// Whether the SFU sends over a peer connection of its own, instead of the one on which the client sends.
     pub separate_receiver: bool,
+    /// Whether urgent messages may travel as datagrams, over a data channel of the media connection
+    /// ([`sfu_sim::protocol::datagrams`]).
+    pub datagrams: bool,
+}
+
+impl Default for MediaOptions {
+    fn default() -> Self {
+        Self { packetization: Packetization::SFrame, separate_receiver: false, datagrams: true }
+    }
 }
 
 /// How the frames of one track travel, and of which codec they are.

@@ -10,12 +10,8 @@ use std::time::Duration;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_OPUS, MIME_TYPE_RTX, MIME_TYPE_VP8, MIME_TYPE_VP9, MediaEngine,
-};
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RTCRtpRtxParameters, RtpCodecKind,
+    RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use sfu_sim::protocol::{MediaKind, PublishedTrack, TrackCodec};
@@ -30,18 +26,11 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpTransceiver;
 
+use super::channel::Channel;
+use super::codecs;
 use super::keyframe_requests::KeyframeRequests;
 use super::packets::Packetization;
 use super::tracks::{LocalTrack, RemoteTrack};
-
-const PAYLOAD_VP8: u8 = 96;
-const PAYLOAD_RTX: u8 = 97;
-const PAYLOAD_VP9: u8 = 98;
-const PAYLOAD_VP9_RTX: u8 = 99;
-const PAYLOAD_OPUS: u8 = 111;
-
-/// The RTP header extension by which an SFU says which m-line a packet belongs to (RFC 9143).
-const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// How long gathering the local candidates may take. All of them are on this machine.
 const GATHERING: Duration = Duration::from_secs(3);
@@ -69,6 +58,13 @@ pub enum PeerEvent {
         /// The track's place in the list of specs.
         index: usize,
     },
+    /// The channel for datagrams is open, or no longer.
+    Channel {
+        /// Whether it is open.
+        open: bool,
+    },
+    /// A datagram came through the channel.
+    Datagram(Vec<u8>),
 }
 
 /// Why the peer connection cannot do what was asked.
@@ -148,6 +144,18 @@ impl Peer {
         Ok(OpenedPeer { peer: Self { connection, published, gathered }, tracks })
     }
 
+    /// Adds the data channel for urgent messages, before the offer.
+    ///
+    /// # Errors
+    ///
+    /// [`PeerError`] if webrtc-rs refuses.
+    pub(super) async fn open_channel(
+        &self,
+        events: mpsc::Sender<PeerEvent>,
+    ) -> Result<Channel, PeerError> {
+        Channel::open(&self.connection, events).await
+    }
+
     /// Opens a peer connection that only answers, for an SFU that sends over a connection of its own.
     ///
     /// # Errors
@@ -171,7 +179,7 @@ impl Peer {
             gathered: gathered_sender,
             connection: OnceLock::new(),
         });
-        let mut engine = media_engine()?;
+        let mut engine = codecs::media_engine()?;
         let registry = register_default_interceptors(Registry::new(), &mut engine)?
             .with(Slot::from(14_000), KeyframeRequests::default());
         let settings = SettingEngineBuilder::new()
@@ -278,11 +286,8 @@ async fn publish(
     index: usize,
     events: &mpsc::Sender<PeerEvent>,
 ) -> Result<Opened, PeerError> {
-    let codec = match spec.kind {
-        MediaKind::Video => video(MIME_TYPE_VP8, "", PAYLOAD_VP8),
-        MediaKind::Audio => opus(),
-    };
-    let kind = codec_kind(spec.kind);
+    let codec = codecs::sent(spec.kind);
+    let kind = codecs::kind(spec.kind);
     let ssrc = random_u32()?;
     let rtx = match spec.kind {
         MediaKind::Video => Some(RTCRtpRtxParameters { ssrc: random_u32()? }),
@@ -399,77 +404,6 @@ async fn remote_track(
         }
     }
     Ok(None)
-}
-
-fn media_engine() -> Result<MediaEngine, PeerError> {
-    let mut engine = MediaEngine::default();
-    for (mime, format, payload, rtx_payload) in [
-        (MIME_TYPE_VP8, "", PAYLOAD_VP8, PAYLOAD_RTX),
-        (MIME_TYPE_VP9, "profile-id=0", PAYLOAD_VP9, PAYLOAD_VP9_RTX),
-    ] {
-        engine.register_codec(video(mime, format, payload), RtpCodecKind::Video)?;
-        engine.register_codec(rtx(payload, rtx_payload), RtpCodecKind::Video)?;
-    }
-    engine.register_codec(opus(), RtpCodecKind::Audio)?;
-    // The default interceptors register it for video only.
-    engine.register_header_extension(
-        RTCRtpHeaderExtensionCapability { uri: MID_EXTENSION.to_owned() },
-        RtpCodecKind::Audio,
-        None,
-    )?;
-    Ok(engine)
-}
-
-fn codec_kind(kind: MediaKind) -> RtpCodecKind {
-    match kind {
-        MediaKind::Audio => RtpCodecKind::Audio,
-        MediaKind::Video => RtpCodecKind::Video,
-    }
-}
-
-fn video(mime: &str, format: &str, payload_type: u8) -> RTCRtpCodecParameters {
-    let feedback = [("nack", ""), ("nack", "pli"), ("ccm", "fir")];
-    RTCRtpCodecParameters {
-        rtp_codec: RTCRtpCodec {
-            mime_type: mime.to_owned(),
-            clock_rate: 90_000,
-            channels: 0,
-            sdp_fmtp_line: format.to_owned(),
-            rtcp_feedback: feedback
-                .map(|(typ, parameter)| RTCPFeedback {
-                    typ: typ.to_owned(),
-                    parameter: parameter.to_owned(),
-                })
-                .to_vec(),
-        },
-        payload_type,
-    }
-}
-
-fn rtx(apt: u8, payload_type: u8) -> RTCRtpCodecParameters {
-    RTCRtpCodecParameters {
-        rtp_codec: RTCRtpCodec {
-            mime_type: MIME_TYPE_RTX.to_owned(),
-            clock_rate: 90_000,
-            channels: 0,
-            sdp_fmtp_line: format!("apt={apt}"),
-            rtcp_feedback: Vec::new(),
-        },
-        payload_type,
-    }
-}
-
-fn opus() -> RTCRtpCodecParameters {
-    RTCRtpCodecParameters {
-        rtp_codec: RTCRtpCodec {
-            mime_type: MIME_TYPE_OPUS.to_owned(),
-            clock_rate: 48_000,
-            channels: 2,
-            sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
-            rtcp_feedback: Vec::new(),
-        },
-        payload_type: PAYLOAD_OPUS,
-    }
 }
 
 fn random_u32() -> Result<u32, PeerError> {

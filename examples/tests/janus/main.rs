@@ -141,7 +141,8 @@ impl Call {
             observer: Arc::clone(&watch) as _,
             origin: Instant::now(),
         };
-        let options = MediaOptions { separate_receiver: true, ..MediaOptions::default() };
+        let options =
+            MediaOptions { separate_receiver: true, datagrams: false, ..MediaOptions::default() };
         let (client, driver) = Client::with_media(config, options).unwrap();
         let task = tokio::spawn(async move { driver.await.unwrap() });
         Person { name, client, watch, task }

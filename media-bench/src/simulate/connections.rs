@@ -1,21 +1,18 @@
 //! Connections between the members and the server: how they come and go, and what travels on them.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use rand::RngExt;
 use sframe_bridge::Now;
-use sfu_sim::{
-    delivery::ConnectionId,
-    protocol::{
-        ClientBody, ClientMessage, DeliveryEvent, DeliveryRequest, ServerBody, ServerMessage,
-    },
-};
+use sfu_sim::delivery::ConnectionId;
 
 use super::{
     member::Connection,
     network::Way,
-    stream::{Due, Pipe, Signal, Size, Urgency},
+    path::Ends,
+    scenario::SignallingPath,
+    stream::{Due, Pipe, Signal},
     world::{What, World},
 };
 
@@ -64,7 +61,8 @@ impl World<'_> {
         let id = ConnectionId(self.connections);
         let spec = &self.scenario.signalling;
         let (up, down) = (Pipe::new(Way::Up, spec), Pipe::new(Way::Down, spec));
-        entry.connection = Some(Connection { id, up, down });
+        let ends = (spec.path == SignallingPath::Datagrams).then(|| Ends::new(self.connections));
+        entry.connection = Some(Connection { id, up, down, ends });
         let media = now + entry.link.round_trip() * MEDIA_HANDSHAKE;
         let name = entry.name.clone();
         self.queue.at(media, What::MediaReady { member, connection: id });
@@ -153,23 +151,24 @@ impl World<'_> {
         };
         match way {
             Way::Up => {
-                let mut messages = Vec::new();
-                open.up.happened(signal, &mut entry.link, now, &mut self.due, &mut messages);
+                let mut came = Vec::new();
+                open.up.happened(signal, &mut entry.link, now, &mut self.due, &mut came);
                 self.plan_signals(member, connection, way);
-                for message in messages {
-                    if let ClientBody::Delivery(request) = &message.body {
-                        self.chronicle.borrow_mut().asked(request, now)?;
+                for carried in came {
+                    if let Some(message) = self.asked_over_stream(member, carried) {
+                        self.request(connection, message)?;
                     }
-                    let acts = self.server.request(connection, message, now)?;
-                    self.server_acts(acts)?;
                 }
             }
             Way::Down => {
-                let mut messages = Vec::new();
-                open.down.happened(signal, &mut entry.link, now, &mut self.due, &mut messages);
-                entry.inbox.extend(messages);
+                let mut came = Vec::new();
+                open.down.happened(signal, &mut entry.link, now, &mut self.due, &mut came);
                 self.plan_signals(member, connection, way);
-                self.plan_reading(member);
+                for carried in came {
+                    if let Some(message) = self.told_over_stream(member, carried) {
+                        self.reaches(member, message);
+                    }
+                }
             }
         }
         Ok(())
@@ -179,48 +178,5 @@ impl World<'_> {
         for Due { at, signal } in self.due.drain(..) {
             self.queue.at(at, What::Signal { member, connection, way, signal });
         }
-    }
-
-    pub(super) fn send(&mut self, member: usize, message: ClientMessage) {
-        let now = self.now();
-        let Some(entry) = self.members.get_mut(member) else { return };
-        let Some(connection) = &mut entry.connection else { return };
-        let bytes = message.to_text().len();
-        // Nearly all of a submission is base64.
-        let (urgency, base64) = match &message.body {
-            ClientBody::Delivery(DeliveryRequest::Submit { .. }) => (Urgency::First, bytes),
-            ClientBody::Delivery(DeliveryRequest::Leave) => (Urgency::Redundant, 0),
-            _ => (Urgency::Ordinary, 0),
-        };
-        let size = Size { bytes, base64 };
-        connection.up.send(message, size, urgency, &mut entry.link, now, &mut self.due);
-        let id = connection.id;
-        self.plan_signals(member, id, Way::Up);
-    }
-
-    pub(super) fn tell(
-        &mut self,
-        connection: ConnectionId,
-        message: &Rc<ServerMessage>,
-        size: Size,
-        at: Now,
-    ) {
-        let Some(member) = self.server.member(connection) else { return };
-        let Some(entry) = self.members.get_mut(member) else { return };
-        let Some(open) = entry.connection.as_mut().filter(|open| open.id == connection) else {
-            return;
-        };
-        let urgency = match &message.body {
-            ServerBody::Delivery(DeliveryEvent::Entry { .. }) => Urgency::First,
-            // That something is done can be seen in the commit too.
-            ServerBody::Delivery(DeliveryEvent::PendingChanged { added, .. })
-                if !added.is_empty() =>
-            {
-                Urgency::Redundant
-            }
-            _ => Urgency::Ordinary,
-        };
-        open.down.send(Rc::clone(message), size, urgency, &mut entry.link, at, &mut self.due);
-        self.plan_signals(member, connection, Way::Down);
     }
 }

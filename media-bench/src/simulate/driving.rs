@@ -118,7 +118,7 @@ impl World<'_> {
         let now = self.now();
         for act in acts {
             match act {
-                server::Act::Tell { to, message, size, at } => {
+                server::Act::Tell { to, message, forms, at } => {
                     if let ServerBody::Delivery(event) = &message.body {
                         let commits = matches!(event, DeliveryEvent::Entry { entry }
                             if entry.kind == EntryKind::Commit);
@@ -130,16 +130,17 @@ impl World<'_> {
                     }
                     if self.measuring {
                         let told = self.counts.told.entry(name_of(&message)).or_default();
-                        *told += (size.bytes * to.len()) as u64;
+                        *told += (forms.text * to.len()) as u64;
                     }
                     for (place, connection) in (0..).zip(to) {
-                        self.tell(connection, &message, size, at + costs::FAN_OUT * place);
+                        self.tell(connection, &message, &forms, at + costs::FAN_OUT * place);
                     }
                 }
                 server::Act::Stored { done, at } => self.queue.at(at, What::Stored(done)),
                 server::Act::CutOff(identity) => {
                     if let Some(member) = member_named(identity.as_str()) {
                         self.stage.cut_off(member);
+                        self.close_paths(member);
                     }
                 }
                 server::Act::Restored(identity) => {

@@ -18,6 +18,7 @@ use super::{
     chronicle::Chronicle,
     costs,
     network::Link,
+    path::{Carried, Ends},
     reception::{Fate, Reception},
     server::BEGINNING,
     stand_in::{self, StandIn},
@@ -30,8 +31,10 @@ const INVITE: &[u8] = b"the secret of the simulated call";
 /// A connection between a member and the server.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) up: Pipe<ClientMessage>,
-    pub(super) down: Pipe<Rc<ServerMessage>>,
+    pub(super) up: Pipe<Carried<ClientMessage>>,
+    pub(super) down: Pipe<Carried<Rc<ServerMessage>>>,
+    /// The member's end and the server's of the path of datagrams, if there is one.
+    pub(super) ends: Option<Ends>,
 }
 
 /// What a member does.

@@ -12,6 +12,7 @@ mod frames;
 mod member;
 mod network;
 mod outcome;
+mod path;
 mod process;
 mod queue;
 mod reception;

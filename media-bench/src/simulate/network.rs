@@ -195,10 +195,10 @@ impl Link {
         self.lane(back).bytes += TCP_HEADERS as u64;
     }
 
-    /// Counts what confirms datagrams (SCTP's selective acknowledgement) in the other direction.
-    pub(super) fn count_confirmation(&mut self, way: Way) {
+    /// Counts SCTP's selective acknowledgements of datagrams that arrived, one for two, in the other direction.
+    pub(super) fn count_selective(&mut self, way: Way, datagrams: usize) {
         let back = if way == Way::Up { Way::Down } else { Way::Up };
-        self.lane(back).bytes += DATAGRAM_HEADERS as u64;
+        self.lane(back).bytes += (datagrams.div_ceil(2) * DATAGRAM_HEADERS) as u64;
     }
 
     fn lane(&mut self, way: Way) -> &mut Lane {

@@ -110,10 +110,6 @@ impl Default for NetworkSpec {
 pub struct SignallingSpec {
     /// The path.
     pub path: SignallingPath,
-    /// How many datagrams more than a commit needs are sent for it, with [`SignallingPath::Datagrams`].
-    pub parity: u32,
-    /// By how much later, in milliseconds.
-    pub spacing_ms: u64,
     /// How long a connection may be silent before the server gives it up, in milliseconds.
     pub idle_ms: u64,
     /// How long a durable append takes, in milliseconds.
@@ -122,13 +118,7 @@ pub struct SignallingSpec {
 
 impl Default for SignallingSpec {
     fn default() -> Self {
-        Self {
-            path: SignallingPath::Stream,
-            parity: 1,
-            spacing_ms: 15,
-            idle_ms: 15_000,
-            append_ms: 4.0,
-        }
+        Self { path: SignallingPath::Stream, idle_ms: 15_000, append_ms: 4.0 }
     }
 }
 
@@ -141,7 +131,7 @@ pub enum SignallingPath {
     Stream,
     /// The same messages over two TCP connections; what comes first counts.
     TwoStreams,
-    /// One TCP connection, and beside it each message as datagrams.
+    /// One TCP connection, and beside it datagrams for what is urgent.
     Datagrams,
 }
 

@@ -17,12 +17,12 @@ use sfu_sim::{
         Now as ServiceNow, Output, StorageDone, StorageEffect,
     },
     protocol::{
-        ChangeKind, ClientBody, ClientMessage, DeliveryEvent, Identity, Limits, Participant,
-        RoomName, ServerBody, ServerMessage, SessionEvent,
+        ClientBody, ClientMessage, Identity, Limits, Participant, RoomName, ServerMessage,
+        SessionEvent,
     },
 };
 
-use super::{costs, stream::Size};
+use super::{costs, path::Forms};
 
 /// When a simulation begins, on the wall clock of the simulated world: 1 November 2026.
 pub(super) const BEGINNING: u64 = 1_793_491_200;
@@ -33,7 +33,7 @@ pub(super) enum Act {
     Tell {
         to: Vec<ConnectionId>,
         message: Rc<ServerMessage>,
-        size: Size,
+        forms: Forms,
         at: Now,
     },
     /// The storage has answered, at this time.
@@ -95,6 +95,7 @@ impl Server {
                 messages_per_second: 100,
                 report_interval_ms: 10_000,
             },
+            datagrams: None,
         });
         let mut acts = vec![tell(vec![connection], welcome, now)];
         self.service.connect(connection, &you, service_now(now));
@@ -163,24 +164,8 @@ impl Server {
 }
 
 fn tell(to: Vec<ConnectionId>, message: ServerMessage, at: Now) -> Act {
-    let size = Size { bytes: message.to_text().len(), base64: base64(&message) };
-    Act::Tell { to, message: Rc::new(message), size, at }
-}
-
-/// How much of a message that may go as datagrams is base64.
-fn base64(message: &ServerMessage) -> usize {
-    let blob = |length: usize| length.div_ceil(3) * 4;
-    match &message.body {
-        ServerBody::Delivery(DeliveryEvent::Entry { entry }) => blob(entry.message.len()),
-        ServerBody::Delivery(DeliveryEvent::PendingChanged { added, .. }) => added
-            .iter()
-            .map(|change| match &change.kind {
-                ChangeKind::Add { key_package, .. } => blob(key_package.len()),
-                _ => 0,
-            })
-            .sum(),
-        _ => 0,
-    }
+    let forms = Forms { text: message.to_text().len(), binary: message.to_binary() };
+    Act::Tell { to, message: Rc::new(message), forms, at }
 }
 
 pub(super) fn service_now(now: Now) -> ServiceNow {

@@ -1,8 +1,4 @@
-//! How a message gets to the other end: over TCP, over two TCP connections, or over TCP and as datagrams.
-//!
-//! Datagrams: a commit goes as datagrams first: its parts, and a little later some that any lost part can be computed from
-//! (their sum for one; a single part goes twice); over TCP only if it has not been confirmed (which an acknowledgement of its epoch does) a little after a round trip. A pending
-//! change goes both ways at once. Everything else goes over TCP. Bytes of MLS travel as they are, not in base64.
+//! How a message gets to the other end over TCP, or over two TCP connections.
 //!
 //! TCP is modelled as what it does to messages that are small and rare: a lost segment comes again after the
 //! retransmission time-out, which doubles, or sooner if three segments behind it arrive (RFC 5681, with SACK); what
@@ -17,7 +13,7 @@ use std::{
 use sframe_bridge::Now;
 
 use super::{
-    network::{DATAGRAM_HEADERS, Link, RECORD, SEGMENT, TCP_HEADERS, Way},
+    network::{Link, RECORD, SEGMENT, TCP_HEADERS, Way},
     scenario::{SignallingPath, SignallingSpec},
 };
 
@@ -30,34 +26,13 @@ const DUPLICATES: usize = 3;
 /// The longest retransmission time-out.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How a message may travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// In order, over the stream.
-    Ordinary,
-    /// Over the stream, and as datagrams where there are such; it may come before its turn.
-    Redundant,
-    /// As datagrams first, where there are such; over the stream if it is not confirmed.
-    First,
-}
-
-/// The longest time that a datagram may be confirmed later than a round trip.
-const CONFIRMATION: Duration = Duration::from_millis(30);
-
-/// Longer messages do not go as datagrams.
-const LONGEST_DATAGRAMS: usize = 16 << 10;
-
 /// Something that happens to a message on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Signal {
     /// It is complete at the other end of a stream.
     Arrived { stream: usize, number: u64 },
-    /// It came as datagrams.
-    Datagrams { parcel: u64 },
     /// A segment of it has to be sent again, unless a later attempt is under way.
     Again { stream: usize, number: u64, attempt: u32 },
-    /// It goes over the stream now, unless it has been confirmed.
-    Unconfirmed { parcel: u64, bytes: usize },
 }
 
 /// When that is.
@@ -71,19 +46,6 @@ struct Lost {
     attempt: u32,
     /// Segments that arrived behind it.
     behind: usize,
-}
-
-/// How long a message is as JSON, and how much of that is base64.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Size {
-    pub(super) bytes: usize,
-    pub(super) base64: usize,
-}
-
-impl Size {
-    fn binary(self) -> usize {
-        self.bytes - self.base64 / 4
-    }
 }
 
 /// A message, or the segment of it that was lost, on its way for the `attempt`th time from 0.
@@ -109,14 +71,9 @@ struct Stream {
 pub(super) struct Pipe<M> {
     way: Way,
     streams: Vec<Stream>,
-    /// `None`: no datagrams.
-    parity: Option<usize>,
-    spacing: Duration,
     next: u64,
     /// What has not been handed over yet.
     cargo: BTreeMap<u64, M>,
-    /// What was handed over and may not be confirmed yet, and when.
-    confirmable: BTreeMap<u64, Now>,
 }
 
 impl<M> Pipe<M> {
@@ -125,20 +82,16 @@ impl<M> Pipe<M> {
         Self {
             way,
             streams: (0..streams).map(|_| Stream::default()).collect(),
-            parity: (spec.path == SignallingPath::Datagrams).then_some(spec.parity as usize),
-            spacing: Duration::from_millis(spec.spacing_ms),
             next: 0,
             cargo: BTreeMap::new(),
-            confirmable: BTreeMap::new(),
         }
     }
 
-    /// Sends a message; what follows from it is appended to `due`.
+    /// Sends a message of so many bytes; what follows from it is appended to `due`.
     pub(super) fn send(
         &mut self,
         message: M,
-        size: Size,
-        urgency: Urgency,
+        bytes: usize,
         link: &mut Link,
         now: Now,
         due: &mut Vec<Due>,
@@ -146,29 +99,6 @@ impl<M> Pipe<M> {
         let parcel = self.next;
         self.next += 1;
         self.cargo.insert(parcel, message);
-        let datagrams = urgency != Urgency::Ordinary
-            && self.parity.is_some()
-            && size.bytes <= LONGEST_DATAGRAMS;
-        if datagrams {
-            self.send_datagrams(parcel, size.binary(), urgency, link, now, due);
-        }
-        if datagrams && urgency == Urgency::First {
-            let at = now + link.round_trip() + CONFIRMATION;
-            let signal = Signal::Unconfirmed { parcel, bytes: size.bytes };
-            due.push(Due { at, signal });
-        } else {
-            self.send_over_streams(parcel, size.bytes, link, now, due);
-        }
-    }
-
-    fn send_over_streams(
-        &mut self,
-        parcel: u64,
-        bytes: usize,
-        link: &mut Link,
-        now: Now,
-        due: &mut Vec<Due>,
-    ) {
         for index in 0..self.streams.len() {
             let Some(stream) = self.streams.get_mut(index) else { continue };
             let number = stream.next;
@@ -190,26 +120,11 @@ impl<M> Pipe<M> {
     ) {
         match signal {
             Signal::Arrived { stream, number } => self.arrived(stream, number, out),
-            Signal::Datagrams { parcel } => {
-                if let Some(message) = self.cargo.remove(&parcel) {
-                    self.confirmable.insert(parcel, now);
-                    out.push(message);
-                }
-            }
             Signal::Again { stream, number, attempt } => {
                 let entry = self.streams.get(stream).and_then(|stream| stream.lost.get(&number));
                 if entry.is_some_and(|lost| lost.attempt == attempt) {
                     let again = Attempt { number, bytes: SEGMENT, attempt: attempt + 1 };
                     self.transmit(stream, again, link, now, due);
-                }
-            }
-            Signal::Unconfirmed { parcel, bytes } => {
-                let confirmed = self
-                    .confirmable
-                    .remove(&parcel)
-                    .is_some_and(|handed_over| handed_over + link.round_trip() / 2 <= now);
-                if !confirmed {
-                    self.send_over_streams(parcel, bytes, link, now, due);
                 }
             }
         }
@@ -285,35 +200,6 @@ impl<M> Pipe<M> {
                 known.lost.insert(number, Lost { attempt, behind: 0 });
                 let signal = Signal::Again { stream, number, attempt };
                 due.push(Due { at: departed + timeout, signal });
-            }
-        }
-    }
-
-    /// Sends the parts; as many of all of them as there are of the message make it complete.
-    fn send_datagrams(
-        &mut self,
-        parcel: u64,
-        bytes: usize,
-        urgency: Urgency,
-        link: &mut Link,
-        now: Now,
-        due: &mut Vec<Due>,
-    ) {
-        let parts = bytes.div_ceil(SEGMENT).max(1);
-        let part = bytes.div_ceil(parts) + DATAGRAM_HEADERS;
-        let parity = self.parity.filter(|_| urgency == Urgency::First).unwrap_or_default();
-        let mut arrivals = Vec::new();
-        for index in 0..parts + parity {
-            let late = u32::try_from((index + 1).saturating_sub(parts)).unwrap_or(u32::MAX);
-            let at = now + self.spacing * late;
-            arrivals.extend(link.packet_at(self.way, part, at).arrives);
-        }
-        link.count_confirmation(self.way);
-        arrivals.sort_unstable();
-        if let Some(at) = arrivals.get(parts - 1).copied() {
-            due.push(Due { at, signal: Signal::Datagrams { parcel } });
-            if link.duplicates() {
-                due.push(Due { at, signal: Signal::Datagrams { parcel } });
             }
         }
     }

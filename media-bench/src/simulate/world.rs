@@ -35,6 +35,10 @@ pub(super) enum What {
     MediaReady { member: usize, connection: ConnectionId },
     /// On the way of a message.
     Signal { member: usize, connection: ConnectionId, way: Way, signal: Signal },
+    /// A datagram arrives.
+    Datagram { member: usize, connection: ConnectionId, way: Way, bytes: Rc<[u8]> },
+    /// The timer of the end of a path that sends this way.
+    PathDue { member: usize, connection: ConnectionId, way: Way },
     /// A member has computed what it wants to send.
     Computed { member: usize, connection: ConnectionId, message: Box<ClientMessage> },
     /// A member has read its oldest message.
@@ -173,11 +177,19 @@ impl<'a> World<'a> {
             What::MediaReady { member, connection } => {
                 if self.is_current(member, connection) && !self.is_leaving(member) {
                     self.stage.admit(member, now);
+                    self.open_paths(member);
                 }
                 Ok(())
             }
             What::Signal { member, connection, way, signal } => {
                 self.signal(member, connection, way, signal)
+            }
+            What::Datagram { member, connection, way, bytes } => {
+                self.datagram(member, connection, way, &bytes)
+            }
+            What::PathDue { member, connection, way } => {
+                self.path_due(member, connection, way);
+                Ok(())
             }
             What::Computed { member, connection, message } => {
                 if self.is_current(member, connection) {

@@ -10,16 +10,22 @@
 //! There are three families: *session* (who is here, refusals, farewells), *media* (SDP and which m-line
 //! carries whose track) and *delivery* (MLS messages and their order). Bytes of MLS travel as base64
 //! strings ([`Blob`]). Fields that a reader does not know are ignored, so that either side may be newer.
+//!
+//! Beside the stream there may be [`datagrams`] for what is urgent, in a binary form
+//! ([`ServerMessage::to_binary`], [`ClientMessage::to_binary`]).
 
 #![forbid(unsafe_code)]
 
+mod binary;
 mod blob;
+pub mod datagrams;
 mod delivery;
 mod leaves;
 mod media;
 mod refusal;
 mod session;
 
+pub use binary::MalformedBinary;
 pub use blob::Blob;
 pub use delivery::{
     ChangeId, ChangeKind, DeliveryEvent, DeliveryRequest, EXTERNAL_PUB_HASH, EXTERNAL_PUB_LABEL,
@@ -32,6 +38,7 @@ pub use session::{
     SessionRequest, UndecryptableCause,
 };
 
+use datagrams::Urgency;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol, told in [`SessionEvent::Welcome`].
@@ -43,6 +50,12 @@ pub struct ClientMessage {
     /// The client's number for this request; with it the client asks for a reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u64>,
+    /// The message's number if it also went as [`datagrams`]: the receiver takes the first that comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parcel: Option<u32>,
+    /// Messages that have come as [`datagrams`], which this confirms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub received: Vec<u32>,
     /// What the client wants.
     #[serde(flatten)]
     pub body: ClientBody,
@@ -66,6 +79,12 @@ pub struct ServerMessage {
     /// The number of the request that this answers; absent on events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub re: Option<u64>,
+    /// The message's number if it also went as [`datagrams`]: the receiver takes the first that comes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parcel: Option<u32>,
+    /// Messages that have come as [`datagrams`], which this confirms.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub received: Vec<u32>,
     /// What the server says.
     #[serde(flatten)]
     pub body: ServerBody,
@@ -95,12 +114,21 @@ pub struct MalformedMessage {
 impl ClientMessage {
     /// A request that wants no reply.
     pub fn event(body: impl Into<ClientBody>) -> Self {
-        Self { id: None, body: body.into() }
+        Self { id: None, parcel: None, received: Vec::new(), body: body.into() }
     }
 
     /// A request whose reply carries `id`.
     pub fn request(id: u64, body: impl Into<ClientBody>) -> Self {
-        Self { id: Some(id), body: body.into() }
+        Self { id: Some(id), parcel: None, received: Vec::new(), body: body.into() }
+    }
+
+    /// How it travels where there are [`datagrams`].
+    pub fn urgency(&self) -> Urgency {
+        match &self.body {
+            ClientBody::Delivery(DeliveryRequest::Submit { .. }) => Urgency::First,
+            ClientBody::Delivery(DeliveryRequest::Leave) => Urgency::Both,
+            _ => Urgency::Ordinary,
+        }
     }
 
     /// Reads a text frame.
@@ -128,17 +156,31 @@ impl ClientMessage {
 impl ServerMessage {
     /// A message that answers no request.
     pub fn event(body: impl Into<ServerBody>) -> Self {
-        Self { re: None, body: body.into() }
+        Self { re: None, parcel: None, received: Vec::new(), body: body.into() }
     }
 
     /// The answer to request `re` (none if the client asked for no reply).
     pub fn reply(re: Option<u64>, body: impl Into<ServerBody>) -> Self {
-        Self { re, body: body.into() }
+        Self { re, parcel: None, received: Vec::new(), body: body.into() }
     }
 
     /// The refusal of request `re`.
     pub fn refusal(re: Option<u64>, refusal: Refusal) -> Self {
         Self::reply(re, SessionEvent::Refused(refusal))
+    }
+
+    /// How it travels where there are [`datagrams`].
+    pub fn urgency(&self) -> Urgency {
+        match &self.body {
+            ServerBody::Delivery(DeliveryEvent::Entry { .. }) => Urgency::First,
+            // That something is done can be seen in the commit too.
+            ServerBody::Delivery(DeliveryEvent::PendingChanged { added, .. })
+                if !added.is_empty() =>
+            {
+                Urgency::Both
+            }
+            _ => Urgency::Ordinary,
+        }
     }
 
     /// Reads a text frame.
@@ -234,6 +276,33 @@ mod tests {
             let fault = ClientMessage::parse(text).unwrap_err();
             assert_eq!(fault.id, id, "{text}");
             assert_eq!(fault.refusal.code, RefusalCode::Malformed);
+        }
+    }
+
+    #[test]
+    fn a_number_of_the_other_way_stands_beside_the_message() {
+        let message =
+            ClientMessage { parcel: Some(9), ..ClientMessage::request(7, DeliveryRequest::Leave) };
+        let text = message.to_text();
+        assert_eq!(text, r#"{"id":7,"parcel":9,"family":"delivery","type":"leave"}"#);
+        assert_eq!(ClientMessage::parse(&text).unwrap(), message);
+    }
+
+    #[test]
+    fn confirmations_stand_beside_any_message() {
+        for (lossy, text) in [
+            (false, r#"{"received":[7,8],"family":"session","type":"datagrams"}"#),
+            (true, r#"{"received":[7,8],"family":"session","type":"datagrams","lossy":true}"#),
+        ] {
+            let received = vec![7, 8];
+            let request = ClientMessage::event(SessionRequest::Datagrams { lossy });
+            let request = ClientMessage { received: received.clone(), ..request };
+            assert_eq!(request.to_text(), text);
+            assert_eq!(ClientMessage::parse(text).unwrap(), request);
+            let event = ServerMessage::event(SessionEvent::Datagrams { lossy });
+            let event = ServerMessage { received, ..event };
+            assert_eq!(event.to_text(), text);
+            assert_eq!(ServerMessage::parse(text).unwrap(), event);
         }
     }
 

@@ -125,6 +125,13 @@ pub enum SessionRequest {
         /// The numbers.
         report: ClientReport,
     },
+    /// Says nothing but what `received` confirms, and perhaps that [`datagrams`](crate::datagrams) were lost. There
+    /// is no reply.
+    Datagrams {
+        /// Whether some were lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lossy: bool,
+    },
     /// Ends the connection in order. The server closes; the participant counts as disconnected, not as
     /// having left the call ([`DeliveryRequest::Leave`](super::DeliveryRequest::Leave) says that).
     Bye,
@@ -153,6 +160,15 @@ pub enum SessionEvent {
         media: bool,
         /// The limits on this connection.
         limits: Limits,
+        /// The tag of this connection for [`datagrams`](crate::datagrams); absent if there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        datagrams: Option<u32>,
+    },
+    /// Says nothing but what `received` confirms, and perhaps that [`datagrams`](crate::datagrams) were lost.
+    Datagrams {
+        /// Whether some were lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lossy: bool,
     },
     /// Somebody has come into the room, or is connected again, or has lost the connection.
     ParticipantChanged {

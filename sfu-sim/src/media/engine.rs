@@ -26,6 +26,8 @@ pub struct EngineOptions {
     pub candidates: Vec<SocketAddr>,
     /// How rooms behave.
     pub router: RouterOptions,
+    /// How many datagrams a second are taken from a peer's channel; none: there are no channels.
+    pub datagrams_per_second: Option<u32>,
 }
 
 /// A datagram to be sent.
@@ -145,6 +147,7 @@ impl Engine {
                 let result = self.add_candidate(peer, &candidate);
                 self.reply(peer, re, result.map(|()| None));
             }
+            MediaCommand::Datagram { peer, bytes } => self.send_datagram(peer, &bytes),
             MediaCommand::Renegotiate { peer } => {
                 if let Some(transport) = self.transport(peer)
                     && let Some(event) = transport.negotiation.repeat()
@@ -281,6 +284,7 @@ impl Engine {
     }
 }
 
+mod channel;
 mod connection;
 mod forwarding;
 mod links;

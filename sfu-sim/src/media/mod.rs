@@ -87,6 +87,13 @@ pub enum MediaCommand {
         /// The candidate.
         candidate: String,
     },
+    /// Sends a datagram through the peer's channel ([`datagrams`](crate::protocol::datagrams)), if it is open.
+    Datagram {
+        /// The peer.
+        peer: PeerId,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
     /// Makes the server's outstanding offer (if any) anew, for a client that may have missed it.
     Renegotiate {
         /// The peer.
@@ -165,6 +172,20 @@ pub enum MediaNotice {
     Connected {
         /// Whose.
         peer: PeerId,
+    },
+    /// The peer's channel for datagrams is open, or no longer.
+    Channel {
+        /// Whose.
+        peer: PeerId,
+        /// Whether it is open.
+        open: bool,
+    },
+    /// A datagram came through the peer's channel.
+    Datagram {
+        /// Whose.
+        peer: PeerId,
+        /// The bytes.
+        bytes: Vec<u8>,
     },
     /// The media connection has ended. [`MediaEvent::Disconnected`] was told if it failed.
     Disconnected {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use str0m::channel::ChannelId;
 use str0m::crypto::CryptoProvider;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::Ssrc;
@@ -14,6 +15,7 @@ use str0m::{Candidate, Rtc, RtcConfig};
 use super::negotiation::Negotiation;
 use super::{RoomId, extensions};
 use crate::protocol::{ForwardedTrack, Identity, MediaKind, PublishedTrack};
+use crate::rate::RateLimit;
 use crate::router::{LineId, TrackId};
 
 /// Addresses from which one peer may send at a time; an ICE agent rarely has more.
@@ -43,6 +45,15 @@ pub(super) struct Transport {
     pub(super) ssrcs: HashMap<Ssrc, TrackId>,
     pub(super) lines: HashMap<LineId, OutLine>,
     pub(super) negotiation: Negotiation,
+    pub(super) channel: Option<Channel>,
+}
+
+/// The data channel for urgent messages.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    /// What comes through it waits for the room, so that its rate has to be limited here.
+    pub(super) rate: RateLimit,
 }
 
 /// An m-line on which a peer receives somebody's track.
@@ -87,6 +98,7 @@ impl Transport {
             ssrcs: HashMap::new(),
             lines: HashMap::new(),
             negotiation: Negotiation::default(),
+            channel: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! One WebSocket.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use super::outbox::{Farewell, Outbox, OutboxReader, Outgoing, outbox};
 use super::registry::{Joined, Shared};
 use super::room::RoomInput;
-use crate::delivery::{ConnectionId, Rate, TokenBucket};
+use crate::delivery::ConnectionId;
 use crate::protocol::{ClientMessage, CloseReason, Refusal, RefusalCode, ServerMessage};
+use crate::rate::RateLimit;
 use crate::token::Claims;
 
 /// Messages in a row beyond the rate after which a client is not merely fast.
@@ -46,16 +47,13 @@ pub(super) async fn serve(shared: Arc<Shared>, socket: WebSocket, claims: Result
         }
     };
     shared.metrics.connections.inc();
-    let per_second = shared.config.limits.messages_per_second;
-    let rate = Rate { burst: per_second.saturating_mul(2), per_second: f64::from(per_second) };
     let mut reading = Reading {
         shared: &shared,
         stream,
         outbox: sender,
         room: &room,
         connection,
-        rate,
-        bucket: TokenBucket::full(rate, shared.clock.now()),
+        rate: RateLimit::new(shared.config.limits.messages_per_second, Instant::now()),
         strikes: 0,
     };
     let writing = write(&shared, sink, reader);
@@ -82,8 +80,7 @@ struct Reading<'a> {
     outbox: Outbox,
     room: &'a mpsc::Sender<RoomInput>,
     connection: ConnectionId,
-    rate: Rate,
-    bucket: TokenBucket,
+    rate: RateLimit,
     strikes: u32,
 }
 
@@ -118,7 +115,7 @@ impl Reading<'_> {
     /// Whether to go on.
     async fn on_text(&mut self, text: &str) -> bool {
         self.shared.metrics.messages.inc();
-        if let Err(wait) = self.bucket.take(self.rate, self.shared.clock.now()) {
+        if let Err(wait) = self.rate.take(Instant::now()) {
             self.strikes += 1;
             if self.strikes > MAX_STRIKES {
                 self.outbox.close(CloseReason::Misbehaving);

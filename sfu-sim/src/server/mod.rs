@@ -130,6 +130,11 @@ impl Server {
                 keyframe_interval: Duration::from_millis(config.media.keyframe_interval_ms),
                 tracks_per_peer: config.limits.tracks_per_participant,
             },
+            // The parts of as many messages as may come, most of which are short.
+            datagrams_per_second: config
+                .media
+                .datagrams
+                .then(|| config.limits.messages_per_second.saturating_mul(2)),
         };
         let engine = Engine::new(options, metrics.clone());
         let worker = MediaWorker::start(engine, socket, &metrics)?;

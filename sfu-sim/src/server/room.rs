@@ -3,6 +3,7 @@
 //! A room is a task that owns its state; connections and the media worker send it messages.
 
 mod calls;
+mod datagrams;
 mod link;
 mod outputs;
 mod presence;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use self::calls::Calls;
+use self::datagrams::Path;
 use self::link::{Elsewhere, next_of};
 use super::cluster::{LinkMessage, RoomLink};
 use super::outbox::Outbox;
@@ -62,6 +64,8 @@ struct Member {
     media_connected: bool,
     /// Its requests that the media engine has not answered.
     media_waits: usize,
+    /// Whether the media connection has a channel for datagrams.
+    has_channel: bool,
     /// Whether the delivery service has its media stopped.
     cut_off: bool,
 }
@@ -70,6 +74,8 @@ struct Member {
 struct Link {
     connection: ConnectionId,
     outbox: Outbox,
+    /// What is urgent goes this way; none if the server has it switched off.
+    path: Option<Path>,
 }
 
 pub(super) struct Room {
@@ -88,6 +94,8 @@ pub(super) struct Room {
     expelled: BTreeSet<Identity>,
     /// When an empty room closes.
     closes_at: Option<Instant>,
+    /// From when the paths of datagrams count their time.
+    origin: Instant,
     /// The link to other servers, if there may be any.
     link: Option<RoomLink>,
     /// The others that serve the room.
@@ -116,6 +124,7 @@ impl Room {
             cut_off: BTreeSet::new(),
             expelled: BTreeSet::new(),
             closes_at: None,
+            origin: Instant::now(),
             link: None,
             nodes: BTreeSet::new(),
         };
@@ -184,11 +193,12 @@ impl Room {
             let deadline = self.next_deadline().into_iter().chain(calls.next_deadline()).min();
             tokio::select! {
                 Some(input) = self.mailbox.recv() => self.on_input(input, calls),
-                Some(notice) = self.notices.recv() => self.on_notice(notice),
+                Some(notice) = self.notices.recv() => self.on_notice(notice, calls),
                 () = calls.storage_speaks() => {}
                 event = next_of(&mut self.link) => self.on_link(event, calls),
                 () = sleep_until(deadline) => {
                     calls.on_deadline();
+                    self.on_path_deadlines();
                     if self.on_deadline(Instant::now(), calls) {
                         return;
                     }
@@ -199,7 +209,8 @@ impl Room {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        self.members.values().filter_map(|member| member.gone_at).chain(self.closes_at).min()
+        let gone = self.members.values().filter_map(|member| member.gone_at);
+        gone.chain(self.closes_at).chain(self.path_deadline()).min()
     }
 
     fn on_input(&mut self, input: RoomInput, calls: &mut Calls) {
@@ -217,11 +228,22 @@ impl Room {
 
     fn on_message(&mut self, connection: ConnectionId, message: ClientMessage, calls: &mut Calls) {
         let Some(identity) = self.by_connection.get(&connection).cloned() else { return };
+        if !message.received.is_empty() {
+            self.confirmed(&identity, &message.received);
+        }
+        if message.parcel.is_some_and(|number| !self.is_first(&identity, number)) {
+            return;
+        }
         let re = message.id;
         match message.body {
             ClientBody::Session(SessionRequest::Ping) => self.done(&identity, re),
             ClientBody::Session(SessionRequest::Report { report }) => {
                 self.on_report(&identity, re, &report);
+            }
+            ClientBody::Session(SessionRequest::Datagrams { lossy }) => {
+                if lossy {
+                    self.losses_reported(&identity);
+                }
             }
             ClientBody::Session(SessionRequest::Bye) => {
                 self.done(&identity, re);
@@ -255,7 +277,7 @@ impl Room {
         false
     }
 
-    fn on_notice(&mut self, notice: MediaNotice) {
+    fn on_notice(&mut self, notice: MediaNotice, calls: &mut Calls) {
         let notice = match notice {
             MediaNotice::Published { tracks } => return self.published(tracks),
             MediaNotice::KeyframeWanted { node, track } => {
@@ -266,6 +288,8 @@ impl Room {
         let (MediaNotice::Reply { peer, .. }
         | MediaNotice::Event { peer, .. }
         | MediaNotice::Connected { peer }
+        | MediaNotice::Channel { peer, .. }
+        | MediaNotice::Datagram { peer, .. }
         | MediaNotice::Disconnected { peer }) = &notice
         else {
             return;
@@ -285,6 +309,8 @@ impl Room {
             }
             MediaNotice::Connected { .. } => self.set_media(&identity, true),
             MediaNotice::Disconnected { .. } => self.set_media(&identity, false),
+            MediaNotice::Channel { open, .. } => self.set_channel(&identity, open),
+            MediaNotice::Datagram { bytes, .. } => self.on_datagram(&identity, &bytes, calls),
             MediaNotice::Published { .. } | MediaNotice::KeyframeWanted { .. } => {}
         }
     }

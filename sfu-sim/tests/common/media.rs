@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sfu_sim::RunningServer;
+use sfu_sim::protocol::datagrams::{CHANNEL_LABEL, CHANNEL_PROTOCOL};
 use sfu_sim::protocol::{
     ForwardedTrack, MediaEvent, MediaRequest, PublishedTrack, ServerBody, SessionEvent,
 };
 use sfu_sim::token::Claims;
 use str0m::change::{SdpAnswer, SdpOffer};
+use str0m::channel::{ChannelConfig, ChannelId, Reliability};
 use str0m::format::Codec;
 use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
@@ -45,6 +47,11 @@ pub struct Client {
     pub keyframe_requests: usize,
     pub events: Vec<SessionEvent>,
     pub media_events: usize,
+    /// The channel for datagrams, once it is open, and what came through it.
+    pub channel: Option<ChannelId>,
+    pub datagrams: Vec<Vec<u8>>,
+    /// Messages that the server has confirmed.
+    pub confirmed: Vec<u32>,
     /// Which incoming datagrams are lost.
     pub loses: Option<Filter>,
     next_seq: HashMap<Mid, u64>,
@@ -84,6 +91,9 @@ impl Client {
             keyframe_requests: 0,
             events: Vec::new(),
             media_events: 0,
+            channel: None,
+            datagrams: Vec::new(),
+            confirmed: Vec::new(),
             loses: None,
             next_seq: HashMap::new(),
             deadline: now,
@@ -94,9 +104,13 @@ impl Client {
             let mid = changes.add_media(*kind, Direction::SendOnly, None, None, None);
             client.published.push(mid);
         }
-        if kinds.is_empty() {
-            changes.add_channel("nothing".to_owned());
-        }
+        changes.add_channel_with_config(ChannelConfig {
+            label: CHANNEL_LABEL.to_owned(),
+            protocol: CHANNEL_PROTOCOL.to_owned(),
+            ordered: false,
+            reliability: Reliability::MaxRetransmits { retransmits: 0 },
+            negotiated: None,
+        });
         let (offer, pending) = changes.apply().unwrap();
         let tracks = client
             .published
@@ -123,6 +137,7 @@ impl Client {
     pub async fn step(&mut self) {
         self.drain();
         while let Some(message) = self.signal.try_next() {
+            self.confirmed.extend(message.received);
             match message.body {
                 ServerBody::Media(event) => self.on_media_event(event).await,
                 ServerBody::Session(event) => self.events.push(event),
@@ -171,6 +186,8 @@ impl Client {
                     let _ = self.socket.try_send_to(&transmit.contents, transmit.destination);
                 }
                 Output::Event(Event::Connected) => self.connected = true,
+                Output::Event(Event::ChannelOpen(id, _)) => self.channel = Some(id),
+                Output::Event(Event::ChannelData(data)) => self.datagrams.push(data.data),
                 Output::Event(Event::KeyframeRequest(_)) => self.keyframe_requests += 1,
                 Output::Event(Event::RtpPacket(packet)) => {
                     if packet.payload.is_empty() {
@@ -221,6 +238,13 @@ impl Client {
             self.rtc.handle_input(Input::Timeout(now)).unwrap();
             self.drain();
         }
+    }
+
+    /// Sends a datagram through the channel, unless too much waits there.
+    pub fn send_datagram(&mut self, bytes: &[u8]) -> bool {
+        let sent = self.rtc.channel(self.channel.unwrap()).unwrap().write(true, bytes).unwrap();
+        self.drain();
+        sent
     }
 
     /// Asks for a keyframe of the participant's video.

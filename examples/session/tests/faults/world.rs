@@ -163,6 +163,7 @@ impl World {
                 messages_per_second: 1,
                 report_interval_ms: 1,
             },
+            datagrams: None,
         };
         let moment = self.moment();
         let member = self.members.get_mut(name).unwrap();
@@ -288,7 +289,7 @@ impl World {
             self.connect(&name);
         }
         for (connection, text) in self.up.arrived(now) {
-            let Ok(ClientMessage { id, body: ClientBody::Delivery(request) }) =
+            let Ok(ClientMessage { id, body: ClientBody::Delivery(request), .. }) =
                 ClientMessage::parse(&text)
             else {
                 continue;

@@ -95,6 +95,7 @@ impl World {
                 messages_per_second: 1,
                 report_interval_ms: 1,
             },
+            datagrams: None,
         };
         let create = self.group.is_none();
         let state = DeliveryEvent::State {

@@ -33,7 +33,7 @@ impl Engine {
             self.by_source.remove(source);
         }
         self.dirty.remove(&peer);
-        let connected = transport.connected;
+        let (connected, has_channel) = (transport.connected, transport.channel.is_some());
         // The farewell (RTCP BYE, DTLS close_notify) is sent as far as it is ready; a peer that does not get it
         // notices by its ICE checks.
         let farewell = transport.guarded(|rtc| {
@@ -49,6 +49,9 @@ impl Engine {
             datagrams
         });
         self.outgoing.extend(farewell.unwrap_or_default());
+        if has_channel {
+            self.notice(peer, MediaNotice::Channel { peer, open: false });
+        }
         if connected {
             self.metrics.media_peers.dec();
             self.notice(peer, MediaNotice::Disconnected { peer });

@@ -91,6 +91,9 @@ impl Engine {
                     self.want_keyframes(peer);
                 }
             }
+            Event::ChannelOpen(id, label) => self.on_channel(peer, id, &label, now),
+            Event::ChannelData(data) => self.on_channel_data(peer, data, now),
+            Event::ChannelClose(id) => self.on_channel_closed(peer, id),
             Event::IceConnectionStateChange(state) => {
                 tracing::debug!(peer = peer.0, ?state, "ice");
             }

@@ -137,6 +137,7 @@ impl Room {
                 }
                 let peer = std::mem::replace(&mut member.peer, PeerId(0));
                 member.media_connected = false;
+                member.has_channel = false;
                 member.gone_at = None;
                 member.participant = participant.clone();
                 if let Some(link) = member.link.take() {
@@ -159,6 +160,7 @@ impl Room {
                     reported: None,
                     media_connected: false,
                     media_waits: 0,
+                    has_channel: false,
                     cut_off,
                 };
                 self.members.insert(identity.clone(), member);

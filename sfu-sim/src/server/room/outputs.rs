@@ -1,9 +1,7 @@
 //! What the delivery service wants done.
 
-use axum::extract::ws::Utf8Bytes;
-
+use super::Room;
 use super::calls::Calls;
-use super::{Link, Room};
 use crate::delivery::{ConnectionId, Output};
 use crate::media::MediaCommand;
 use crate::protocol::{
@@ -16,18 +14,8 @@ impl Room {
     pub(super) fn carry_out(&mut self, calls: &mut Calls) {
         while let Some(output) = calls.poll_output() {
             match output {
-                Output::Send { to, message } => self.deliver(to, &message),
-                Output::Broadcast { to, message } => {
-                    let here: Vec<&Link> =
-                        to.iter().filter_map(|connection| self.link_of(*connection)).collect();
-                    if here.is_empty() {
-                        continue;
-                    }
-                    let text = Utf8Bytes::from(message.to_text());
-                    for link in here {
-                        link.outbox.send_text(text.clone());
-                    }
-                }
+                Output::Send { to, message } => self.deliver(to, message),
+                Output::Broadcast { to, message } => self.tell(&to, message),
                 Output::MediaCutOff { identity, reason } => self.cut_off(&identity, reason),
                 Output::MediaRestored { identity } => self.restore(&identity),
                 Output::Removed { identity, reason } => self.on_removed(&identity, reason),
@@ -44,7 +32,7 @@ impl Room {
         calls.count(&self.shared.metrics);
     }
 
-    fn deliver(&self, to: ConnectionId, message: &ServerMessage) {
+    fn deliver(&mut self, to: ConnectionId, message: ServerMessage) {
         if let ServerBody::Session(SessionEvent::Refused(refusal)) = &message.body {
             self.shared.metrics.count_refusal(&refusal.code);
         }
@@ -53,14 +41,7 @@ impl Room {
         if is_done && message.re.is_none() {
             return;
         }
-        if let Some(link) = self.link_of(to) {
-            link.outbox.send(message);
-        }
-    }
-
-    fn link_of(&self, connection: ConnectionId) -> Option<&Link> {
-        let identity = self.by_connection.get(&connection)?;
-        self.members.get(identity)?.link.as_ref().filter(|link| link.connection == connection)
+        self.tell(&[to], message);
     }
 
     /// Stops a participant's media in both directions before anything else happens.
@@ -71,8 +52,10 @@ impl Room {
             return;
         }
         member.media_connected = false;
-        self.by_peer.remove(&member.peer);
-        self.shared.media.send(MediaCommand::RemovePeer { peer: member.peer });
+        let peer = member.peer;
+        self.set_channel(identity, false);
+        self.by_peer.remove(&peer);
+        self.shared.media.send(MediaCommand::RemovePeer { peer });
         self.send(identity, &ServerMessage::event(MediaEvent::Disconnected));
         self.broadcast_except(
             identity,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::calls::Calls;
+use super::datagrams::Path;
 use super::{JoinRequest, Link, Member, Room};
 use crate::delivery::ConnectionId;
 use crate::media::MediaCommand;
@@ -36,7 +37,9 @@ impl Room {
         }
         let Some(member) = self.members.get_mut(&identity) else { return };
         let moved = member.elsewhere.take().is_some();
-        let former = member.link.replace(Link { connection, outbox });
+        let path = self.shared.config.media.datagrams.then(|| Path::new(connection, &self.shared));
+        let datagrams = path.as_ref().map(Path::tag);
+        let former = member.link.replace(Link { connection, outbox, path });
         member.gone_at = None;
         member.participant.connected = true;
         member.participant.name.clone_from(&claims.name);
@@ -77,8 +80,10 @@ impl Room {
                     messages_per_second: limits.messages_per_second,
                     report_interval_ms: limits.report_interval_ms,
                 },
+                datagrams,
             }),
         );
+        self.open_path(&identity);
         calls.connect(connection, &you);
         let login = calls.login_of(&identity);
         if let Some(member) = self.members.get_mut(&identity) {
@@ -113,6 +118,7 @@ impl Room {
             reported: None,
             media_connected: false,
             media_waits: 0,
+            has_channel: false,
             cut_off,
         };
         self.shared.metrics.participants.inc();
@@ -129,6 +135,7 @@ impl Room {
         member.peer = peer;
         member.media_connected = false;
         member.media_waits = 0;
+        member.has_channel = false;
         self.by_peer.insert(peer, identity.clone());
         self.shared.media.send(MediaCommand::AddPeer {
             peer,
