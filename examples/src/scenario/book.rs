@@ -119,7 +119,7 @@ impl Observer for Watcher {
                 pages.timeline.removal_pending(change.0, identity.as_str(), *reason, at, epoch);
             }
             SessionEvent::ChangeResolved { change } => {
-                pages.timeline.removal_resolved(change.0, &self.name);
+                pages.timeline.removal_resolved(change.0, now);
             }
             SessionEvent::Alarm(alarm) => {
                 pages.mishaps.push(format!("{}: a commit raised an alarm: {alarm:?}", self.name));

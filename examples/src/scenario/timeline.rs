@@ -7,6 +7,9 @@ use sfu_sim::protocol::RemovalReason;
 
 use super::ledger::MemberId;
 
+/// Messages of a stream and datagrams overtake one another; a commit comes at most so long after the word that it is done.
+const COMMIT_ARRIVES: Duration = Duration::from_secs(2);
+
 /// A roster change that a commit carried out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RosterChange {
@@ -66,6 +69,8 @@ struct PendingRemoval {
     reason: RemovalReason,
     at: Duration,
     before_epoch: u64,
+    /// When a member was first told that it is no longer pending.
+    resolved: Option<Duration>,
 }
 
 /// The book of what happened when. All times count from the start of the scenario.
@@ -74,8 +79,6 @@ pub struct Timeline {
     participations: BTreeMap<MemberId, Participation>,
     /// By the delivery service's number of the change.
     removals: BTreeMap<u64, PendingRemoval>,
-    /// Removals that were taken back.
-    withdrawn: BTreeSet<u64>,
     /// By epoch, what its commit changed.
     commits: BTreeMap<u64, BTreeSet<RosterChange>>,
 }
@@ -148,21 +151,17 @@ impl Timeline {
             reason,
             at,
             before_epoch: current_epoch,
+            resolved: None,
         });
         removal.at = removal.at.min(at);
         removal.before_epoch = removal.before_epoch.min(current_epoch);
     }
 
-    /// A member was told that a removal is no longer pending. If no commit has carried it out, the delivery service took it
-    /// back, because the one to be removed came back in time. That one's own word does not count: it has not seen the commit
-    /// that removed it, which others may be late to tell of.
-    pub fn removal_resolved(&mut self, change: u64, told: &str) {
-        let Some(removal) = self.removals.get(&change).filter(|removal| removal.name != told)
-        else {
-            return;
-        };
-        if self.removed_in(&removal.name, removal.before_epoch).is_none() {
-            self.withdrawn.insert(change);
+    /// A member was told that a removal is no longer pending: a commit has carried it out, which may still be on its way to
+    /// everybody, or the delivery service took it back, because the one to be removed came back in time.
+    pub fn removal_resolved(&mut self, change: u64, at: Duration) {
+        if let Some(removal) = self.removals.get_mut(&change) {
+            removal.resolved.get_or_insert(at);
         }
     }
 
@@ -183,12 +182,8 @@ impl Timeline {
 
     /// All removals in order, with the time until the last remaining sender switched.
     pub fn removals(&self) -> Vec<Removal> {
-        let mut removals: Vec<_> = self
-            .removals
-            .iter()
-            .filter(|(change, _)| !self.withdrawn.contains(change))
-            .map(|(_, removal)| self.removal(removal))
-            .collect();
+        let carried_out = self.removals.values().filter(|removal| !self.was_taken_back(removal));
+        let mut removals: Vec<_> = carried_out.map(|removal| self.removal(removal)).collect();
         removals.sort_by_key(|removal| removal.at);
         removals
     }
@@ -246,6 +241,17 @@ impl Timeline {
             .range(since + 1..)
             .find(|(_, changes)| changes.contains(&removed))
             .map(|(epoch, _)| *epoch)
+    }
+
+    /// Whether it was resolved without a commit that removed the member, even one that came late.
+    fn was_taken_back(&self, removal: &PendingRemoval) -> bool {
+        let Some(resolved) = removal.resolved else {
+            return false;
+        };
+        let began = self.removed_in(&removal.name, removal.before_epoch).and_then(|epoch| {
+            self.participations.values().filter_map(|member| member.epochs.get(&epoch)).min()
+        });
+        began.is_none_or(|began| *began > resolved + COMMIT_ARRIVES)
     }
 
     fn removal(&self, pending: &PendingRemoval) -> Removal {
@@ -337,12 +343,16 @@ mod tests {
         assert_eq!(timeline.roster_changes(), 3);
         assert_eq!(timeline.epochs(), 3);
 
-        // A removal that is resolved after its commit stays; one without a commit was taken back.
-        timeline.removal_resolved(7, "carol");
+        // A removal that is resolved before or after its commit comes stays; one without a commit was taken back, even if
+        // another removes the same member later.
+        timeline.removal_resolved(7, ms(2060));
+        timeline.removal_resolved(8, ms(4090));
+        assert_eq!(timeline.removals().len(), 2);
         timeline.removal_pending(9, "carol", RemovalReason::Gone, ms(4200), 5);
-        timeline.removal_resolved(9, "carol");
-        assert_eq!(timeline.removals().len(), 3, "not by its own word");
-        timeline.removal_resolved(9, "alice");
+        assert_eq!(timeline.removals().len(), 3);
+        timeline.removal_resolved(9, ms(4300));
+        assert_eq!(timeline.removals().len(), 2);
+        timeline.epoch_began(MemberId(0), 6, [RosterChange::Removed("carol".to_owned())], ms(7000));
         assert_eq!(timeline.removals().len(), 2);
 
         timeline.video_opened(MemberId(4), ms(2400));

@@ -37,6 +37,9 @@ pub(super) enum Carried<M> {
     },
 }
 
+/// When a datagram arrives, and what it is.
+type Flying = (Now, Rc<[u8]>);
+
 /// How a message looks on its way.
 pub(super) struct Forms {
     /// How long its text is.
@@ -131,7 +134,7 @@ impl<M> Lane<'_, M> {
         at: Now,
         text: impl Fn(&M) -> usize,
         confirmation: impl Fn(Vec<u32>, bool) -> usize,
-    ) -> (Vec<(Now, Rc<[u8]>)>, u64) {
+    ) -> (Vec<Flying>, u64) {
         let (mut flying, mut fell_back) = (Vec::new(), 0);
         while let Some(output) = end.path.poll_output() {
             match output {

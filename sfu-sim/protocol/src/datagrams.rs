@@ -302,7 +302,7 @@ impl<M> DatagramPath<M> {
             return false;
         }
         if number >= self.seen_from {
-            self.arrivals.expect(number, now);
+            self.arrivals.watch(number, now);
             self.remember(number);
         }
         true

@@ -26,7 +26,7 @@ pub(super) struct Arrivals {
 impl Arrivals {
     /// A part of a message came that is not complete yet, or is with it.
     pub(super) fn first(&mut self, part: &Part<'_>, now: Duration) {
-        self.expect(part.number, now);
+        self.watch(part.number, now);
         self.more(part);
     }
 
@@ -41,7 +41,7 @@ impl Arrivals {
     }
 
     /// Datagrams of a message are to come by now.
-    pub(super) fn expect(&mut self, number: u32, now: Duration) {
+    pub(super) fn watch(&mut self, number: u32, now: Duration) {
         let until = now.saturating_add(PATIENCE);
         self.watched.entry(number).or_insert(Watched { until, missing: None });
         if self.watched.len() > MAX_WATCHED {

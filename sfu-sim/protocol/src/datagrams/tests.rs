@@ -309,7 +309,7 @@ struct Network {
 impl Network {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let loss = if seed % 3 == 0 { 0.02 } else { rng.random_range(0.0..0.6) };
+        let loss = if seed.is_multiple_of(3) { 0.02 } else { rng.random_range(0.0..0.6) };
         let ends = [Path::new(3), Path::new(3)];
         let (events, planned) = (BTreeMap::new(), 0);
         let (sent, arrived) = (BTreeMap::new(), BTreeMap::new());

@@ -89,7 +89,8 @@ fn secrets_in_logs_debug_output_and_messages() {
         .with_writer(logs.clone())
         .with_ansi(false)
         .finish();
-    let (secrets, shown) = tracing::subscriber::with_default(subscriber, a_whole_call);
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let (secrets, shown) = a_whole_call();
     assert!(secrets.len() > 8, "found only {} secrets", secrets.len());
     let logs = logs.0.lock().unwrap();
     assert!(logs.len() > 1_000, "the log is {} bytes long", logs.len());
