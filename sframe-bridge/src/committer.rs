@@ -6,6 +6,7 @@
 
 use crate::time::Now;
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 /// When members commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,7 +162,8 @@ impl Committer {
     /// What this member does at `now`.
     pub fn decide(&self, view: &View<'_>, now: Now) -> Decision {
         let is_member = view.members.iter().any(|member| member.leaf == view.own_leaf);
-        if !is_member || is_leaving(view, view.own_leaf) {
+        let leaving = leaving(view.pending);
+        if !is_member || leaving.contains(&view.own_leaf) {
             return Decision::Abstain;
         }
         if let Some(submitted) = view.submitted {
@@ -170,7 +172,7 @@ impl Committer {
                 return Decision::Wait { until: answered };
             }
         }
-        let due = [self.change_due(view, now), Some(self.refresh_due(view))];
+        let due = [self.change_due(view, &leaving, now), Some(self.refresh_due(view))];
         let Some(next) = due.into_iter().flatten().min_by_key(|due| due.at) else {
             return Decision::Abstain;
         };
@@ -207,30 +209,31 @@ impl Committer {
         Ok(())
     }
 
-    fn change_due(&self, view: &View<'_>, now: Now) -> Option<Due> {
+    fn change_due(&self, view: &View<'_>, leaving: &BTreeSet<u32>, now: Now) -> Option<Due> {
         let settled = view.epoch_began + self.config.acknowledgement_grace;
-        let early = self.change_due_by(view, false)?;
+        let early = self.change_due_by(view, leaving, false)?;
         if now < settled && early.at < settled {
             return Some(early);
         }
-        let due = self.change_due_by(view, true)?;
+        let due = self.change_due_by(view, leaving, true)?;
         Some(Due { at: due.at.max(settled), ..due })
     }
 
-    fn change_due_by(&self, view: &View<'_>, settled: bool) -> Option<Due> {
+    fn change_due_by(
+        &self,
+        view: &View<'_>,
+        leaving: &BTreeSet<u32>,
+        settled: bool,
+    ) -> Option<Due> {
         let oldest = |wanted: fn(&ChangeKind) -> bool| {
             let matching = view.pending.iter().filter(move |change| wanted(&change.kind));
             matching.min_by_key(|change| change.since)
         };
         // The leaf is chosen by number, not by age: every member knows the same numbers.
-        let leaving = view.pending.iter().filter_map(|change| match change.kind {
-            ChangeKind::Remove { leaf } => Some(leaf),
-            _ => None,
-        });
-        if let Some(leaf) = leaving.min()
+        if let Some(&leaf) = leaving.first()
             && let Some(removal) = oldest(|kind| matches!(kind, ChangeKind::Remove { .. }))
         {
-            let place = place_in_line(view, leaf, settled);
+            let place = place_in_line(view, leaving, leaf, settled);
             let steps = place.saturating_sub(self.config.removal_builders.saturating_sub(1));
             let from = removal.since.max(view.epoch_began);
             let at = from + times(self.config.removal_stagger, steps);
@@ -246,7 +249,7 @@ impl Committer {
         } else {
             view.epoch_began
         };
-        let place = place_in_line(view, first_free_leaf(view), settled);
+        let place = place_in_line(view, leaving, first_free_leaf(view), settled);
         let at = add.since.max(spaced) + times(self.config.add_stagger, place);
         Some(Due { at, cause: CommitCause::Add })
     }
@@ -276,15 +279,20 @@ fn distance(a: u32, b: u32) -> u32 {
 
 /// How many come before this member: acknowledged ones first once that is `settled`, then by nearness
 /// to the changed leaf, whose blanked path the nearest member's own path refills.
-fn place_in_line(view: &View<'_>, changed: u32, settled: bool) -> usize {
+fn place_in_line(view: &View<'_>, leaving: &BTreeSet<u32>, changed: u32, settled: bool) -> usize {
     let rank = |member: &Member| (settled && !member.acknowledged, distance(member.leaf, changed));
     let own = view.members.iter().find(|member| member.leaf == view.own_leaf).map(rank);
-    let candidates = view.members.iter().filter(|member| !is_leaving(view, member.leaf));
-    candidates.filter(|member| Some(rank(member)) < own).count()
+    let before = view.members.iter().filter(|member| Some(rank(member)) < own);
+    before.filter(|member| !leaving.contains(&member.leaf)).count()
 }
 
-fn is_leaving(view: &View<'_>, leaf: u32) -> bool {
-    view.pending.iter().any(|change| change.kind == ChangeKind::Remove { leaf })
+/// The leaves that are to be removed.
+fn leaving(pending: &[PendingChange]) -> BTreeSet<u32> {
+    let leaf = |change: &PendingChange| match change.kind {
+        ChangeKind::Remove { leaf } => Some(leaf),
+        _ => None,
+    };
+    pending.iter().filter_map(leaf).collect()
 }
 
 /// Where a joiner will sit: the leftmost blank leaf (RFC 9420 section 12.1.1).

@@ -260,7 +260,7 @@ impl Membership {
     }
 
     fn is_occupied(&self, leaf: u32) -> bool {
-        self.group.member(LeafIndex(leaf)).is_some()
+        self.leaves.binary_search(&leaf).is_ok()
     }
 
     fn pending(&self, notices: &Notices) -> Vec<PendingChange> {

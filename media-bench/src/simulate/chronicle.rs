@@ -1,6 +1,7 @@
 //! What happened to the group, followed once for all stand-ins, with what everybody can see of it.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
@@ -9,10 +10,13 @@ use anyhow::{Context, Result, ensure};
 use mls::{PublicGroup, PublicGroupOptions, PublicProcessed, wire::Credential};
 use sframe_bridge::Now;
 use sfu_sim::protocol::{
-    ChangeId, DeliveryEvent, DeliveryRequest, PendingChange, ServerBody, ServerMessage,
+    ChangeId, ChangeKind, DeliveryEvent, DeliveryRequest, PendingChange, ServerBody, ServerMessage,
 };
 
 use super::member::moment;
+
+/// How many may stand in line for a commit. The last of them would commit after 4 s, had all before them kept still.
+const LINE: usize = 16;
 
 /// An epoch as its commit made it.
 pub(super) struct Began {
@@ -38,6 +42,8 @@ pub(super) struct Chronicle {
     /// Who is known to everybody to have acknowledged the newest epoch.
     acknowledged: BTreeSet<u32>,
     pending: BTreeMap<ChangeId, (PendingChange, Now)>,
+    /// Who may have to commit what is pending, since something was last told.
+    line: OnceCell<BTreeSet<u32>>,
 }
 
 impl Chronicle {
@@ -62,6 +68,7 @@ impl Chronicle {
     /// The server tells something to the members.
     pub(super) fn told(&mut self, message: &Rc<ServerMessage>, now: Now) -> Result<()> {
         let ServerBody::Delivery(event) = &message.body else { return Ok(()) };
+        self.line = OnceCell::new();
         match event {
             DeliveryEvent::Entry { entry } => {
                 let Some(group) = &mut self.group else { return Ok(()) };
@@ -115,10 +122,42 @@ impl Chronicle {
         &self.acknowledged
     }
 
+    /// Whether a member may be among the first that commit what is pending, as the committer policy ranks them: before
+    /// acknowledgements count, or when they do.
+    pub(super) fn stands_in_line(&self, leaf: u32) -> bool {
+        let line = self.line.get_or_init(|| {
+            let leaves = self.epochs.last().map(|began| &**began.leaves).unwrap_or_default();
+            let removals = self.pending.values().filter_map(|(change, _)| match change.kind {
+                ChangeKind::Remove { leaf, .. } => Some(leaf),
+                _ => None,
+            });
+            let leaving = removals.collect();
+            if self.pending.is_empty() {
+                BTreeSet::new()
+            } else {
+                line(leaves, &leaving, &self.acknowledged)
+            }
+        });
+        line.contains(&leaf)
+    }
+
     /// What waits for a commit, and since when.
     pub(super) fn pending(&self) -> impl Iterator<Item = &(PendingChange, Now)> {
         self.pending.values()
     }
+}
+
+/// Those nearest to the change who stay, and those of them nearest who have acknowledged.
+fn line(leaves: &[u32], leaving: &BTreeSet<u32>, acknowledged: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let changed = leaving.first().copied().unwrap_or_else(|| {
+        let taken = (0..).zip(leaves).take_while(|(place, leaf)| place == *leaf);
+        u32::try_from(taken.count()).unwrap_or(u32::MAX)
+    });
+    let mut nearest: Vec<_> =
+        leaves.iter().copied().filter(|leaf| !leaving.contains(leaf)).collect();
+    nearest.sort_unstable_by_key(|leaf| leaf ^ changed);
+    let settled = nearest.iter().filter(|leaf| acknowledged.contains(leaf)).take(LINE);
+    nearest.iter().take(LINE).chain(settled).copied().collect()
 }
 
 fn began(group: &PublicGroup, removed: BTreeSet<u32>, only_added: bool, at: Now) -> Began {
@@ -132,4 +171,25 @@ fn seats(group: &PublicGroup) -> BTreeMap<String, u32> {
         _ => String::new(),
     };
     group.roster().map(|member| (name(&member.credential), member.leaf.0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_stands_in_line_wherever_the_change_is() {
+        // The next to come gets leaf 320: no other is in its subtree of 64.
+        let leaves: Vec<_> = (0..320).collect();
+        let acknowledged = BTreeSet::from([7, 9]);
+        let expected: BTreeSet<_> = (256..272).chain([7, 9]).collect();
+        assert_eq!(line(&leaves, &BTreeSet::new(), &acknowledged), expected);
+
+        // A whole subtree leaves.
+        let leaving: BTreeSet<_> = (0..256).collect();
+        assert_eq!(line(&leaves, &leaving, &acknowledged), (256..272).collect());
+
+        let all: BTreeSet<_> = (0..320).collect();
+        assert_eq!(line(&leaves, &all, &acknowledged), BTreeSet::new());
+    }
 }

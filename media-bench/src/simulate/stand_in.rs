@@ -18,12 +18,9 @@ use sfu_sim::protocol::{
 
 use super::chronicle::Chronicle;
 
-/// Whoever sits farther from a change, as the committer measures it, is never among the first in line.
-const NEAR: u32 = 64;
-
 /// The intervals and the length of a session's heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-const HEARTBEAT_PER_MEMBER: Duration = Duration::from_millis(250);
+const HEARTBEAT_PER_MEMBER: Duration = Duration::from_millis(300);
 const HEARTBEAT_BYTES: usize = 117;
 
 /// What a stand-in does.
@@ -181,19 +178,7 @@ impl StandIn {
             return None;
         }
         let began = chronicle.epoch(epoch)?;
-        let leaving = chronicle.pending().filter_map(|(change, _)| match change.kind {
-            Kind::Remove { leaf, .. } => Some(leaf),
-            _ => None,
-        });
-        let changed = match leaving.min() {
-            Some(leaf) => leaf,
-            None => {
-                chronicle.pending().next()?;
-                let taken = (0..).zip(began.leaves.iter()).take_while(|(at, leaf)| at == *leaf);
-                u32::try_from(taken.count()).ok()?
-            }
-        };
-        if self.leaf ^ changed >= NEAR {
+        if !chronicle.stands_in_line(self.leaf) {
             return None;
         }
         let seat = |leaf: &u32| Seat {
